@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from tunefront.search import run_search
-from tunefront.search.cluster.supervisor import TAG, ray_folder_of
+from tunefront.search.cluster.supervisor import processes_of, ray_folder_of
 from tunefront.search.run.events import Event, TrialFinished
 from tunefront.search.terminal.events import event_text
 
@@ -131,7 +131,7 @@ def main() -> None:
         (folder / "experiment.yaml").write_text(written.replace("SAMPLER", options.sampler))
         watch = Watch(folder / "results" / "soak")
         result = run_search(folder, on_event=watch)
-        left = [p.pid for p in psutil.process_iter() if tagged(p, watch.results)]
+        left = processes_of(watch.results)
     early, late = (figures(watch.samples, last) for last in (100, len(watch.samples)))
     print(f"{len(watch.samples)} trials, {result.seconds / 60:.1f} min, {len(left)} processes left")
     for key, before in early.items():
@@ -142,14 +142,6 @@ def main() -> None:
                 {"early": early, "late": late, "samples": [asdict(s) for s in watch.samples]}
             )
         )
-
-
-def tagged(process: psutil.Process, results: Path) -> bool:
-    """Whether a process was started by this search."""
-    try:
-        return process.environ().get(TAG) == str(results)
-    except (psutil.Error, OSError):
-        return False
 
 
 if __name__ == "__main__":

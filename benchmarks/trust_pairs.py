@@ -114,7 +114,7 @@ class PairLaboratory:
 
     def _tail(self) -> "_Tail":
         """Measure a candidate beside an equal one, the baseline, as a trial."""
-        protocol = Protocol(seconds=3.0, requests=16, part_items=23, percentile=PERCENTILE)
+        protocol = Protocol(seconds=3.0, requests=16, part_items=23, percentiles={"": PERCENTILE})
         settings = replace(self.settings, protocol=protocol)
         isolation, log = self.isolation, self.log
         one = target_of(settings, self.target({"threads": 1}).configuration, isolation, log)

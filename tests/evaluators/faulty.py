@@ -21,6 +21,7 @@ def fine(payload: Mapping[str, int]) -> dict[str, object]:
         "cores": sorted(os.sched_getaffinity(0)),
         "folder": os.getcwd(),
         "set": os.environ.get("SET_FOR_IT"),
+        "spins": os.environ.get("GOMP_SPINCOUNT"),
         "modules": [name for name in ("torch", "openvino", "onnxruntime") if name in sys.modules],
     }
 
@@ -92,6 +93,28 @@ def eats_memory(payload: Mapping[str, object]) -> dict[str, object]:
 def leaves_a_grandchild(payload: Mapping[str, object]) -> dict[str, object]:
     child = subprocess.Popen(["sleep", "600"], start_new_session=True)
     return {"grandchild": child.pid}
+
+
+def leaves_a_tree(payload: Mapping[str, object]) -> dict[str, object]:
+    """Leave a process, and one below it in another session."""
+    script = "setsid sleep 600 >&2 & echo $!; exec sleep 600 >&2"
+    child = subprocess.Popen(["sh", "-c", script], start_new_session=True, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    return {"tree": [child.pid, int(child.stdout.readline())]}
+
+
+def is_killed_with_a_server(payload: Mapping[str, str]) -> dict[str, object]:
+    """Start a server with a worker in another session, write their ids to files, and be killed."""
+    from tunefront.evaluators.runtimes.server.process import ServerProcess
+
+    script = "setsid sleep 600 & echo $! > w; mv w worker; exec sleep 600"
+    cores = sorted(os.sched_getaffinity(0))
+    server = ServerProcess(["sh", "-c", f"cd {payload['folder']}; {script}"], 1, cores, os.environ)
+    (Path(payload["folder"]) / "server").write_text(str(server.pid))
+    while not (Path(payload["folder"]) / "worker").exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
 
 
 def chatters(payload: Mapping[str, object]) -> dict[str, object]:

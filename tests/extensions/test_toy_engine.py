@@ -3,12 +3,14 @@
 import json
 import shutil
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from tunefront.evaluators.evaluation.evaluation import Evaluation
+from tunefront.evaluators.interfaces.generation.interface import PERCENTILES
 from tunefront.search import run_search
 from tunefront.search.cli import tunefront as cli
 from tunefront.search.run.search import RunResult
@@ -20,17 +22,17 @@ extensions: [toy_engine.py]
 workload:
   task: counting
   model: model
-  load: {concurrency: 2, output_tokens: 8}
+  load: {concurrency: [1, 2], output_tokens: 8}
   slo: {ttft_ms: 60000, itl_ms: 60000}
 space:
   runtime: [torch, counter]
   slots: [1, 2]
 baseline: {runtime: counter, slots: 1}
-objectives: {output_tokens_per_second: maximize, ttft_ms: minimize}
+objectives: {output_tokens_per_second@2: maximize, ttft_ms@1: minimize}
 budget: {trials: 2}
 sampler: grid
 measurement: {seconds: 0.05, turns: 3, wait: 0}
-confirmation: {finalists: 1, rounds: 1}
+confirmation: {finalists: 1, rounds: 1, capacity: concurrency, capacity_seconds: 0.3}
 """
 SPEED = {
     "output_tokens_per_second",
@@ -43,6 +45,7 @@ SPEED = {
         for end in ("", "_p90", "_p99")
     ),
 }
+LEVELS = ("1", "2")
 TunefrontCall = Callable[..., Result]
 
 
@@ -91,10 +94,11 @@ def test_a_runtime_without_the_interface_is_left_out_with_the_reason(experiment:
 
 def test_streams_of_tokens_are_timed(done: RunResult) -> None:
     for found in evaluations(done):
-        assert found.measurements.keys() >= {*SPEED, "right_tokens", "peak_memory_mb"}
+        assert found.measurements.keys() >= {"right_tokens", "peak_memory_mb"}
         assert "throughput" not in found.measurements
         assert found.measurements["right_tokens"].value == 1.0
-        speed = {name: found.measurements[name].value for name in SPEED}
+    for found, level in product(evaluations(done), LEVELS):
+        speed = {name: found.measurements[f"{name}@{level}"].value for name in SPEED}
         # A token takes at least half a millisecond in the engine. On a busy machine several arrive
         # at once, so the time between them has no such bound.
         assert 0 < speed["output_tokens_per_second"] < 2000
@@ -103,6 +107,42 @@ def test_streams_of_tokens_are_timed(done: RunResult) -> None:
         assert speed["e2e_latency_ms"] >= speed["ttft_ms"]
         assert speed["requests_per_second"] * 8 == pytest.approx(speed["output_tokens_per_second"])
         assert speed["goodput"] == speed["requests_per_second"]  # no limit was broken
+
+
+def test_distributions_of_requests_are_recorded_at_every_level(done: RunResult) -> None:
+    for found in evaluations(done):
+        names = {f"{name}@{level}" for name in ("ttft_ms", "itl_ms") for level in LEVELS}
+        assert found.distributions.keys() == names
+        for name in names:
+            values = [value for _, value in found.distributions[name]]
+            assert values == sorted(values)
+
+
+def test_every_level_has_its_ratio_to_the_baseline(done: RunResult) -> None:
+    first, second = evaluations(done)
+    assert (first.relative, dict(first.relative_at)) == (None, {})
+    assert list(second.relative_at) == list(LEVELS)
+    assert second.relative == second.relative_at["2"]
+    for rounds in done.result.confirmation.rounds.values():  # of those that are on the front
+        assert all(list(one.ratios_at) == list(LEVELS) for one in rounds)
+
+
+def test_the_finalists_have_a_capacity(done: RunResult, experiment: Path) -> None:
+    """The limits of a minute are kept by as many requests as were probed, on any machine."""
+    confirmation = done.result.confirmation
+    assert 0 in confirmation.capacities
+    for number, found in confirmation.capacities.items():
+        trial = done.result.trials[number]
+        assert found.problem == "" and len(found.probes) >= 3
+        capacity = trial.measurements["capacity"]
+        assert capacity.unit == "requests in progress"
+        assert capacity.value == max(one.probe.level for one in found.probes)
+        assert capacity.high == float("inf")
+    shown = tunefront("show", experiment, "0")
+    assert "capacity: " in shown.output and " requests in progress (at least" in shown.output
+    sized = tunefront("show", experiment, "0", "--rate", "50")
+    assert "--rate needs the capacity in requests/s" in str(sized.exception)
+    assert "--rate needs TRIAL" in tunefront("show", experiment, "--rate", "50").output
 
 
 def test_choices_are_read_back_from_the_engine(done: RunResult) -> None:
@@ -124,8 +164,17 @@ def test_mlflow_and_the_report_have_it(done: RunResult) -> None:
     found = client.get_experiment_by_name("engine")
     assert found is not None
     runs = client.search_runs([found.experiment_id])
-    assert sum("ttft_ms" in run.data.metrics for run in runs) >= 2
-    assert "output_tokens_per_second" in (done.folder / "report.html").read_text()
+    measured = [run for run in runs if "ttft_ms at 1" in run.data.metrics]
+    assert len(measured) >= 2
+    ordered = client.search_runs([found.experiment_id], order_by=["metrics.`ttft_ms at 1` DESC"])
+    assert ordered[0].data.metrics["ttft_ms at 1"] >= ordered[1].data.metrics["ttft_ms at 1"]
+    for run in measured:
+        history = client.get_metric_history(run.info.run_id, "load/ttft_ms")
+        shown = [(one.step, one.value) for one in history]
+        assert shown == [(n, run.data.metrics[f"ttft_ms at {n}"]) for n in (1, 2)]
+        history = client.get_metric_history(run.info.run_id, "distribution/ttft_ms at 2")
+        assert [one.step for one in history] == list(PERCENTILES)
+    assert "output_tokens_per_second@2" in (done.folder / "report.html").read_text()
 
 
 def test_an_export_is_verified_and_runs_alone(
@@ -138,9 +187,8 @@ def test_an_export_is_verified_and_runs_alone(
     found = tunefront("export", experiment, "1", "--output", folder)
     assert found.exit_code == 0, found.output
     assert "8 of 8 tokens are the recorded ones" in found.output
-    assert (
-        "There is no `serve.py`: it serves named arrays only." in (folder / "README.md").read_text()
-    )
+    readme = (folder / "README.md").read_text()
+    assert "There is no `serve.py`: it has no tokenizer, which requests with texts need." in readme
     ran = subprocess.run(
         [sys.executable, "-I", folder / "run.py"], capture_output=True, text=True, check=True
     )

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from tunefront.search import Trial, load_experiment, recorded_result
-from tunefront.search.cluster.supervisor import TAG
+from tunefront.search.cluster.supervisor import processes_of as search_processes
 from tunefront.search.study.study import STUDY_FILE
 from tunefront.search.tracking.store import tracking_uri
 
@@ -36,6 +36,8 @@ COMMAND = [sys.executable, "-c", "from tunefront.search.cli import main; main()"
 BATCH_SIZES = TRIALS // 2
 """Each batch size has two trials: of the whole model and of half its units."""
 UNITS = "units: {values: [64, 32], stage: model}"
+NUMPY = Path(__file__).parents[1] / "extensions" / "toy_runtime" / "toy_runtime.py"
+"""A runtime whose processes start in half a second of CPU time; torch's take ten times as long."""
 HELD_TRIAL = 4
 STOPPING = "running trials finish first"
 SERVICE = "tunefront.search.cluster.service"
@@ -52,8 +54,10 @@ def folder(tmp_path: Path) -> Path:
 def driver_experiment(folder: Path) -> Path:
     """Write an experiment with `TRIALS` configurations; return its folder."""
     path = small_experiment(folder)
+    shutil.copy(NUMPY, folder)
     text = path.read_text().replace("high: 128}", f"high: {BATCH_SIZES}}}\n  {UNITS}")
-    text = text.replace("torch, ", "torch, units: 64, ")
+    text = text.replace("runtime: torch, ", "runtime: numpy, units: 64, ")
+    text += f"extensions: [{NUMPY.name}]\n"
     path.write_text(text.replace("measure: 60", "measure: 900"))  # a held trial is measured
     return folder
 
@@ -145,15 +149,7 @@ def check_whole(folder: Path, trials: int = TRIALS) -> None:
 
 def processes_of(folder: Path) -> list[psutil.Process]:
     """Return the running processes that a search of this folder has started."""
-    tag = str((folder / "results" / "small").absolute())
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(TAG) == tag:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
+    return search_processes((folder / "results" / "small").absolute())
 
 
 def leftovers(folder: Path) -> list[str]:

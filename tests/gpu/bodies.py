@@ -19,6 +19,12 @@ from tunefront.evaluators import (
     builtin_catalog,
 )
 from tunefront.evaluators.exports.open import open_candidate
+from tunefront.evaluators.interfaces.generation import (
+    GenerationEndpoint,
+    GenerationRequest,
+    generate,
+)
+from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
 from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.evaluators.workloads.base import TensorWorkload
@@ -154,6 +160,35 @@ def error_against_fp64(folder: str, spec: Any, batch_size: int) -> dict[str, Any
         "tokens_that_differ": max(differing),
         "facts": dict(endpoint.facts()),
         "tf32": [torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32],
+    }
+
+
+def tokens_like_generate(folder: str, spec: Any, requests: int, tokens: int) -> dict[str, Any]:
+    """How many greedy tokens of requests in one batch are those of `generate`, on one device."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    configuration, written = _configuration(folder), from_plain(WorkloadSpec, spec)
+    endpoint = open_candidate(folder, configuration)
+    assert isinstance(endpoint, GenerationEndpoint)
+    module: Any = AutoModelForCausalLM.from_pretrained(written.path(written.model))
+    module = module.float().eval().to(configuration.text("device"))
+    prompts = [tuple(range(5 + n, 69 + n)) for n in range(requests)]
+    sent = [GenerationRequest(prompt=one, new_tokens=tokens) for one in prompts]
+    found = [one.tokens for one in generate(endpoint, sent, Load(concurrency=requests))]
+    wanted = []
+    for one in prompts:
+        ids = torch.tensor([one], device=module.device)
+        options = {"do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+        mask = torch.ones_like(ids)
+        out = module.generate(ids, attention_mask=mask, max_new_tokens=tokens, **options)
+        wanted.append(tuple(out[0, len(one) :].tolist()))
+    pairs = list(zip(found, wanted, strict=True))
+    return {
+        "requests": requests,
+        "first": sum(own[0] == its[0] for own, its in pairs),
+        "tokens": requests * tokens,
+        "equal": sum(a == b for own, its in pairs for a, b in zip(own, its, strict=True)),
     }
 
 
@@ -317,6 +352,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
         open_sharded,
         outputs_apart,
         speeds,
+        tokens_like_generate,
         work_for_ever,
     )
 }

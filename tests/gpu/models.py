@@ -49,10 +49,21 @@ def make_models(folder: str, small: bool) -> dict[str, Any]:
         bos_token_id=0,
         eos_token_id=0,
     )
+    generator = transformers.LlamaConfig(  # SmolLM2-135M's
+        vocab_size=300 if small else 49_152,
+        hidden_size=64 if small else 576,
+        intermediate_size=128 if small else 1536,
+        num_hidden_layers=1 if small else 30,
+        num_attention_heads=4 if small else 9,
+        num_key_value_heads=2 if small else 3,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+    )
     size = 32 if small else 224
     vit = transformers.ViTConfig(image_size=size, patch_size=16, **common, **labels)
     models = {
         "decoder": transformers.LlamaForCausalLM(llama),
+        "generator": transformers.LlamaForCausalLM(generator),
         "gpt2": transformers.GPT2LMHeadModel(gpt2),
         "encoder": transformers.BertModel(bert),
         "classifier": transformers.BertForSequenceClassification(bert),
@@ -93,6 +104,7 @@ def _write_texts(root: Path, *, short: bool) -> None:
         for number in range(TEXTS)
     ]
     _write_rows(root / "texts.jsonl", [{"text": text} for text in texts])
+    _write_rows(root / "prompts.jsonl", [{"prompt": text} for text in texts])
     pairs = [{"query": " ".join(text.split()[:8]), "document": text} for text in texts]
     _write_rows(root / "pairs.jsonl", pairs)
     labelled = [{"text": text, "label": LABELS[n % 2]} for n, text in enumerate(texts)]

@@ -3,13 +3,17 @@
 from pathlib import Path
 
 from tunefront.evaluators import WorkloadSpec
+from tunefront.evaluators.interfaces.generation import LoadSpec
 
 MAX_LENGTH = 256
 ITEMS = 16
 """Items of the quality, which no check here is about."""
+CONCURRENCY, NEW_TOKENS = 4, 16
+"""Requests in progress and tokens of each response, where text is generated."""
 TASKS = {
     "decoder": ("causal-lm", "texts.jsonl"),
     "gpt2": ("causal-lm", "texts.jsonl"),
+    "generator": ("text-generation", "prompts.jsonl"),
     "encoder": ("text-embedding", "pairs.jsonl"),
     "classifier": ("text-classification", "labelled.jsonl"),
     "vit": ("image-classification", "images.jsonl"),
@@ -20,6 +24,7 @@ TASKS = {
 def spec_of(name: str, folder: Path) -> WorkloadSpec:
     """A workload whose model and data `bodies.make_models` has written."""
     task, data = TASKS[name]
+    load = LoadSpec(concurrency=(CONCURRENCY,), input_tokens=128, output_tokens=NEW_TOKENS)
     return WorkloadSpec(
         task=task,
         model=name,
@@ -27,6 +32,7 @@ def spec_of(name: str, folder: Path) -> WorkloadSpec:
         data=data,
         max_length=MAX_LENGTH,
         items=ITEMS,
+        load=load if name == "generator" else None,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from tests.conftest import short_measurements
 
 from tunefront.search.cli import main
 
@@ -39,6 +40,8 @@ confirmation: {{finalists: 2, rounds: 2}}
 
 
 SECRET = "secret-value-123"
+NUMPY = Path(__file__).parents[1] / "extensions" / "toy_runtime" / "toy_runtime.py"
+"""A runtime whose processes start in half a second of CPU time; torch's take ten times as long."""
 
 
 def environment(cache: Path) -> dict[str, str]:
@@ -64,7 +67,7 @@ def command(
 def in_process(
     *arguments: str | Path, extra: Mapping[str, str]
 ) -> "subprocess.CompletedProcess[str]":
-    """The command line in the test's process, for what starts no search.
+    """The command line in the test's process, which has imported it already.
 
     The progress of `run` is missing from the result: it is printed to file descriptor 2.
     """
@@ -83,6 +86,12 @@ def in_process(
     return subprocess.CompletedProcess(words, code, stdout.getvalue(), stderr.getvalue())
 
 
+@pytest.fixture(scope="package", autouse=True)
+def short_measurements_of_exports() -> Iterator[None]:
+    with short_measurements():
+        yield
+
+
 class Journey:
     """A finished search, and the command line beside it."""
 
@@ -97,7 +106,7 @@ class Journey:
         return command(*arguments, extra={**environment(self.cache), **extra})
 
     def read(self, *arguments: str | Path, **extra: str) -> "subprocess.CompletedProcess[str]":
-        """The command line in this process; for what starts no search."""
+        """The command line in this process, whose imports it shares."""
         return in_process(*arguments, extra={**environment(self.cache), **extra})
 
 

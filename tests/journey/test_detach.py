@@ -9,6 +9,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,13 +27,14 @@ from tunefront.evaluators.pipelines.inference import InferencePipeline
 from tunefront.search import load_experiment
 from tunefront.search.run.driver_process import driver_of
 
-from .conftest import command, environment, in_process
+from .conftest import NUMPY, command, environment, in_process
 
 FILE = """\
 name: in the background
 workload: {task: custom, model: "mine:model", inputs: "mine:inputs", quality: "mine:quality"}
-space: {runtime: [torch], batch_size: [1, 3, 5, 6, 7, 8, 9, 10]}
-baseline: {runtime: torch, batch_size: 1}
+extensions: [toy_runtime.py]
+space: {runtime: [numpy], batch_size: [1, 3, 5, 6, 7, 8, 9, 10]}
+baseline: {runtime: numpy, batch_size: 1}
 objectives: {throughput: maximize, score: maximize}
 budget: {trials: 60}
 measurement: {seconds: 0.2, turns: 3, requests: 2, wait: 0, reference: false}
@@ -44,13 +46,14 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
 FOLDER = Path(__file__).parent
 
 def model():
+    import torch
+
     torch.manual_seed(0)
-    return torch.nn.Linear(4, 2)
+    return torch.nn.Sequential(torch.nn.Linear(4, 2))
 
 def place_of(batch_size):
     order = FOLDER / "order"
@@ -91,6 +94,7 @@ class BackgroundSearch:
         self.file = folder / "experiment.yaml"
         self.file.write_text(FILE)
         (folder / "mine.py").write_text(MODULE)
+        shutil.copy(NUMPY, folder)
         self.allow(8)
         self.results = folder / "results" / "in-the-background"
         self.environment = environment(new_cache(folder / "cache"))
@@ -325,7 +329,7 @@ def test_stop_now_drops_the_running_trial(
 ) -> None:
     pid = stopped_now.pid
     assert f"sent the driver (pid {pid}) a request to stop" in stopped_now.requested
-    assert re.match(r"waiting for 1 trial: 002 torch b", stopped_now.waiting)
+    assert re.match(r"waiting for 1 trial: 002 numpy b", stopped_now.waiting)
     assert stopped_now.now.returncode == 0, stopped_now.now.stderr
     assert f"`kill -9 {pid}`; finished trials are kept" in stopped_now.now.stderr
     assert "resumes it" in stopped_now.rest
@@ -419,7 +423,7 @@ def test_a_resumed_search_continues_without_mlflow(
 def test_fresh_keeps_the_record_if_the_workload_is_broken(
     search: BackgroundSearch, finished: Finished
 ) -> None:
-    broken = search.start("run", "--fresh", "--set", "workload.model=mine:modle")
+    broken = search.ask("run", "--fresh", "--set", "workload.model=mine:modle")
     assert broken.returncode == 2
     assert "mine:modle" in broken.stderr
     assert "archived the earlier record" not in broken.stderr

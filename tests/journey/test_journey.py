@@ -11,13 +11,15 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import mlflow
 import pytest
 
+from tunefront.search import run_search
 from tunefront.search.tracking.views import supported
 
-from .conftest import SECRET, Journey
+from .conftest import SECRET, Journey, environment
 
 TRIALS = 6
 
@@ -54,9 +56,12 @@ def test_the_record_holds_every_trial_whole(journey: Journey) -> None:
         assert trial["facts"]["runtime"] == trial["configuration"]["runtime"]
 
 
-def test_the_same_command_has_nothing_left_to_do(journey: Journey) -> None:
-    again = journey.cli("run", journey.file, "--format", "json")
-    assert again.returncode == 0, again.stderr
+def test_the_same_command_has_nothing_left_to_do(
+    journey: Journey, capfd: pytest.CaptureFixture[str]
+) -> None:
+    again = journey.read("run", journey.file, "--format", "json")
+    printed = capfd.readouterr().err + again.stderr
+    assert again.returncode == 0, printed
     events = [json.loads(line) for line in again.stdout.splitlines()]
     assert [event["event"] for event in events if event["event"] != "progress_changed"] == [
         "workload_check_started",
@@ -67,9 +72,9 @@ def test_the_same_command_has_nothing_left_to_do(journey: Journey) -> None:
     ]
     assert events[-1]["outcome"] == "done"
     assert events[-1]["result"]["picks"]
-    assert f"resuming: {TRIALS} trials recorded\n" in again.stderr
-    assert "nothing left to run" in again.stderr
-    assert f"{TRIALS} trials" in again.stderr
+    assert f"resuming: {TRIALS} trials recorded\n" in printed
+    assert "nothing left to run" in printed
+    assert f"{TRIALS} trials" in printed
     assert len(runs_of(journey)) == TRIALS + 1
 
 
@@ -206,30 +211,19 @@ def test_compare_shows_what_differs(journey: Journey) -> None:
 
 
 def test_the_python_call_gives_typed_results(journey: Journey) -> None:
-    program = f"""
-from tunefront.search import run_search
-finished = run_search({str(journey.file)!r})
-assert finished.outcome == "done", finished.outcome
-assert finished.result.front.recommended is not None
-print(finished.exit_code, len(finished.result.trials), finished.result.headline())
-"""
-    from .conftest import environment
-
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        env=environment(journey.cache),
-        check=False,
-    )
-    assert done.stdout.startswith(f"0 {TRIALS} "), done.stderr
+    with patch.dict(os.environ, environment(journey.cache), clear=True):
+        finished = run_search(str(journey.file))
+    assert (finished.outcome, finished.exit_code) == ("done", 0)
+    assert len(finished.result.trials) == TRIALS
+    assert finished.result.front.recommended is not None
+    assert finished.result.headline()
 
 
 @pytest.fixture(scope="session")
 def exported(journey: Journey) -> Path:
     folder = journey.folder / "exported"
     relative = os.path.relpath(folder)
-    done = journey.cli("export", journey.file, "recommended", "--output", relative)
+    done = journey.read("export", journey.file, "recommended", "--output", relative)
     assert done.returncode == 0, done.stderr
     assert "exported and verified" in done.stdout
     return folder
@@ -246,6 +240,9 @@ def test_an_export_is_complete(exported: Path) -> None:
         "run.py",
         "samples.npz",
     } <= names
+    assert "serve.py" not in names  # it would answer with scores
+    readme = (exported / "README.md").read_text()
+    assert "There is no `serve.py`: its outputs are scores of tokens, which answer no" in readme
     manifest = json.loads((exported / "manifest.json").read_text())
     assert manifest["measurements"]["throughput"]["low"] > 0
     assert "model" not in {path.suffix for path in exported.rglob("*")}
@@ -373,7 +370,7 @@ def test_another_model_under_the_same_name_is_refused(journey: Journey, tmp_path
     data = next(line.split()[1] for line in text.splitlines() if line.startswith("  data:"))
     changed = tmp_path / "data.jsonl"
     changed.write_text(Path(data).read_text() + '{"text": "one more line"}\n')
-    done = journey.cli("run", journey.file, "--set", f"workload.data={changed}")
+    done = journey.read("run", journey.file, "--set", f"workload.data={changed}")
     assert done.returncode == 2
     assert "model and data: was" in done.stderr
     assert "--fresh" in done.stderr

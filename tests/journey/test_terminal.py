@@ -1,5 +1,6 @@
 """A search on a terminal: one block while it runs, the result at its end, and Ctrl-C."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.caches import new_cache
 
-from .conftest import environment
+from .conftest import NUMPY, environment
 from .terminal import COLUMNS, Screen, Typed
 
 FILE = """\
@@ -18,8 +19,9 @@ workload:
   inputs: mine:inputs
   quality: mine:quality
   direction: maximize
-space: {runtime: [torch], batch_size: [1, 8]}
-baseline: {runtime: torch, batch_size: 1}
+extensions: [toy_runtime.py]
+space: {runtime: [numpy], batch_size: [1, 8]}
+baseline: {runtime: numpy, batch_size: 1}
 objectives: {throughput: maximize, peak_memory_mb: minimize}
 budget: {trials: 2}
 measurement: {seconds: 0.3, turns: 3, wait: 0, reference: false}
@@ -28,11 +30,12 @@ concurrent_trials: 1
 """
 MODULE = """\
 import numpy as np
-import torch
 
 def model():
+    import torch
+
     torch.manual_seed(0)
-    return torch.nn.Linear(4, 2)
+    return torch.nn.Sequential(torch.nn.Linear(4, 2))
 
 def inputs(batch_size, count):
     return [{"input": np.ones((batch_size, 4), dtype=np.float32)} for _ in range(count)]
@@ -56,6 +59,7 @@ def typed(tmp_path: Path, variables: dict[str, str]) -> Callable[..., Typed]:
     """`tunefront run`, typed on a terminal."""
     (tmp_path / "experiment.yaml").write_text(FILE)
     (tmp_path / "mine.py").write_text(MODULE)
+    shutil.copy(NUMPY, tmp_path)
 
     def type_in(*arguments: str) -> Typed:
         file = str(tmp_path / "experiment.yaml")
@@ -100,17 +104,21 @@ def test_messages_stay_above_one_block_that_is_redrawn(typed: Callable[..., Type
     text = "\n".join(screen.lines)
     messages = [
         "starting Ray",
-        "000 torch b1: the baseline",
+        "000 numpy b1: the baseline",
         "no more trials: budget.trials 2 reached",
         "report:",
     ]
-    last = ["the front, and the baseline", "throughput, items/s (more is better)", "* recommended"]
+    last = [
+        "the front, the baseline and the defaults",
+        "throughput, items/s (more is better)",
+        "* recommended",
+    ]
     places = [text.find(line) for line in [*messages, *last, "next:   tunefront show"]]
     assert -1 not in places, text
     assert places == sorted(places)
     assert max(map(len, screen.lines)) <= COLUMNS
 
-    table = text[text.index("the front, and the baseline") :]
+    table = text[text.index(last[0]) :]
     assert "peak_memory" in table and "recommended" in table, "no word of the table is broken"
 
 

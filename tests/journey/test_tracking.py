@@ -25,7 +25,7 @@ from tunefront.search.tracking.store import check_reachable, ui_address
 from tunefront.search.tracking.writer import write_result
 from tunefront.spaces import Configuration, TrackingError
 
-from .conftest import command, environment
+from .conftest import command, environment, in_process
 
 START_S = 90
 EXPERIMENT = """\
@@ -64,6 +64,10 @@ class Recorded:
 
     def cli(self, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
         return command(*arguments, extra=environment(new_cache(self.folder / "cache")))
+
+    def read(self, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        """The command line in this process; for what starts none."""
+        return in_process(*arguments, extra=environment(new_cache(self.folder / "cache")))
 
 
 @pytest.fixture(scope="module")
@@ -182,9 +186,9 @@ def test_the_ui_command_serves_the_front_and_stops(recorded: Recorded, tmp_path:
         with urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
             assert answer.status == 200
     finally:
-        stopped = recorded.cli("ui", recorded.file, "--stop")
+        stopped = recorded.read("ui", recorded.file, "--stop")
     assert "server ended" in stopped.stderr
-    assert "no server" in recorded.cli("ui", recorded.file, "--stop").stderr
+    assert "no server" in recorded.read("ui", recorded.file, "--stop").stderr
     assert in_shared_memory() <= before
 
 

@@ -1,7 +1,6 @@
 """The supervisor of Ray: Ray listens on this machine only, and its exit is detected."""
 
 import stat
-from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -10,7 +9,6 @@ import pytest
 from tunefront.evaluators import Evaluation
 from tunefront.search.cluster.jobs import Job
 from tunefront.search.cluster.supervisor import (
-    TAG,
     RayLost,
     RaySupervisor,
     end_processes,
@@ -52,33 +50,21 @@ class KillsFirst(NoJobs):
     def waiting(self) -> bool:
         if not self._done:
             self._done = True
-            for process in tagged(self._folder):
+            for process in processes_of(self._folder):
                 if process.name() == self._name:
                     process.kill()
         return True
 
 
-def tagged(folder: Path) -> Sequence[psutil.Process]:
-    """Return the processes that carry the folder's tag."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(TAG) == str(folder):
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
-
-
 def names(folder: Path) -> set[str]:
-    return {process.name() for process in tagged(folder)}
+    return {process.name() for process in processes_of(folder)}
 
 
 def listening(folder: Path) -> set[str]:
     """Return the addresses on which processes with the folder's tag listen."""
     return {
         connection.laddr.ip
-        for process in tagged(folder)
+        for process in processes_of(folder)
         if process.status() != psutil.STATUS_ZOMBIE
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
@@ -86,7 +72,7 @@ def listening(folder: Path) -> set[str]:
 
 
 def check_nothing_left(folder: Path) -> None:
-    assert not tagged(folder)
+    assert not processes_of(folder)
     assert not ray_folder_of(folder).exists()
     assert [path.name for path in folder.iterdir()] == ["logs"]
 
@@ -96,7 +82,7 @@ def check_private(folder: Path) -> None:
     private = ray_folder_of(folder)
     assert stat.S_IMODE(private.stat().st_mode) == 0o700
     assert any(private.rglob("session_*"))
-    (raylet,) = (process for process in tagged(folder) if process.name() == "raylet")
+    (raylet,) = (process for process in processes_of(folder) if process.name() == "raylet")
     assert raylet.environ()["AWS_SECRET_ACCESS_KEY"] == SECRET
 
 
@@ -123,8 +109,12 @@ def test_ray_listens_on_this_machine_only_and_is_restarted_when_it_ends(
     assert {"raylet", "gcs_server"} <= names(tmp_path)
     agents = [p for p in processes_of(tmp_path) if "Agent" in "".join(p.cmdline())]
     assert agents, "they overwrite the tag"
+    (raylet,) = (process for process in processes_of(tmp_path) if process.name() == "raylet")
+    raylet.kill()
+    found = processes_of(tmp_path)
+    assert not [agent for agent in agents if agent not in found and agent.is_running()]
     assert end_processes(tmp_path) > 2
-    assert not tagged(tmp_path)
+    assert not processes_of(tmp_path)
     assert not [agent for agent in agents if agent.is_running()]
     killed.__exit__(None, None, None)
     check_nothing_left(tmp_path)
@@ -137,4 +127,4 @@ def test_an_address_without_a_cluster_is_refused(
     text = r"^RAY_ADDRESS=127\.0\.0\.1:9: no cluster responds"
     with pytest.raises(ClusterError, match=text), RaySupervisor(tmp_path, cores=1):
         pass
-    assert not tagged(tmp_path)
+    assert not processes_of(tmp_path)

@@ -18,6 +18,7 @@ from tunefront.spaces import (
     Condition,
     Configuration,
     Context,
+    Default,
     Exclusion,
     Extension,
     Gpu,
@@ -364,6 +365,20 @@ def test_what_is_provided_is_imported_on_use_and_must_be_written_in_full() -> No
     assert str(caught.value) == (
         "extension x: provides.measure is written module:name, but got 'math'"
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"wrods": "x"}, "extension x: defaults names the unknown choice 'wrods'; known: bits"),
+        ({"bits": "many"}, "extension x: defaults: bits: a number is needed, but got 'many'"),
+    ],
+)
+def test_defaults_name_known_choices_and_values(values: dict[str, Value], message: str) -> None:
+    default = Default(alternatives=(values,))
+    with pytest.raises(SpaceError) as caught:
+        Catalog([Extension(name="x", choices=(kind("bits"),), defaults=(default,))])
+    assert str(caught.value) == message
 
 
 def test_a_label_has_the_runtime_first_and_leaves_out_what_is_inactive_or_default() -> None:

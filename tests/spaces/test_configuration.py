@@ -1,6 +1,10 @@
 """Configurations: equality, the canonical text, and what each stage depends on."""
 
 import json
+import os
+import pickle
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -100,3 +104,17 @@ def test_the_label_keeps_the_order_in_which_it_was_made() -> None:
 )
 def test_a_value_is_written_one_way(value: Value, text: str) -> None:
     assert show(value) == text
+
+
+def test_it_is_found_after_it_came_from_another_process() -> None:
+    """Hashes of texts differ between processes."""
+    made = (
+        "import pickle, sys; from tunefront.spaces import Configuration; "
+        "sys.stdout.buffer.write(pickle.dumps(Configuration({'runtime': 'torch'})))"
+    )
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run(
+            [sys.executable, "-c", made], env=environment, capture_output=True, check=True
+        )
+        assert pickle.loads(done.stdout) in {Configuration({"runtime": "torch"})}

@@ -29,6 +29,7 @@ GENAI: Formats = {"fp32": ("none", "w8 rtn", "w4 rtn")}
 GENAI_VNNI: Formats = {"fp32": ("none", "w8 rtn", "w4 rtn", "w8 dynamic", "w4 dynamic")}
 GENAI_BF16: Formats = {**GENAI_VNNI, "bf16": GENAI["fp32"]}
 ENGINES: dict[str, Formats] = {
+    "server": {"fp32": ("none",)},
     "onnxruntime-genai": {"fp32": ("none", "w8 dynamic", "w8 rtn", "w4 dynamic", "w4 rtn")},
 }
 """Runtimes that generate text, with the same formats on every processor."""

@@ -12,6 +12,7 @@ from tunefront.spaces import (
     Choice,
     Configuration,
     Context,
+    GenerationMemory,
     Gpu,
     SearchSpace,
     Value,
@@ -41,6 +42,46 @@ def obstacle(context: Context, **values: Value) -> str | None:
     anything = Choice(name="batch_size", values=(1,), stage="execution", default=1)
     space = SearchSpace(choices=(anything,), context=context, catalog=CATALOG)
     return space.obstacle(Configuration(values))
+
+
+MEMORY = GenerationMemory(parameters=8 * 2**30, kv_numbers=256 * 2**20, tokens=4096, sequences=16)
+"""A model of 8 billion parameters, whose sequences take 512 MB in 16 bits."""
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, "weights of 32,768 MB (32 bits) and a KV cache of 16,384 MB (16 x 4,096 tokens, 32 "
+         "bits) do not fit into the 40,000 MB of this machine"),
+        ({"max_batch": 7}, None),
+        ({"max_batch": 8}, "weights of 32,768 MB (32 bits) and a KV cache of 8,192 MB (8 x 4,096 "
+         "tokens, 32 bits) do not fit into the 40,000 MB of this machine"),
+        ({"max_batch": 64, "precision": "bf16"}, None),
+        ({"kv_cache_bits": 8}, None),
+        ({"quantization_bits": 4, "quantization_method": "rtn", "max_batch": 64}, None),
+        (
+            {"device": "cuda", "precision": "bf16"},
+            "weights of 16,384 MB (16 bits) and a KV cache of 8,192 MB (16 x 4,096 tokens, 16 "
+            "bits) do not fit into the 20,000 MB of a GPU",
+        ),
+    ],
+)  # fmt: skip
+def test_weights_and_kv_cache_must_fit_into_memory(
+    values: dict[str, Value], expected: str | None, context: ContextOf
+) -> None:
+    gpu = replace(GPU, memory_mb=20_000)
+    known = context("text-generation", memory_mb=40_000, gpus=(gpu,))
+    runtime = "transformers" if values.get("device") or "precision" in values else "openvino-genai"
+    given = {"runtime": runtime, **values}
+    assert obstacle(known, **given) is None
+    assert obstacle(replace(known, memory=MEMORY), **given) == expected
+
+
+def test_an_open_load_has_as_many_sequences_as_an_engine_takes(context: ContextOf) -> None:
+    memory = replace(MEMORY, sequences=None)
+    known = replace(context("text-generation", memory_mb=40_000), memory=memory)
+    reason = obstacle(known, runtime="openvino-genai", quantization_bits=4, max_batch=64)
+    assert reason is not None and "64 x 4,096 tokens" in reason
 
 
 def test_every_rule_looks_at_known_choices() -> None:

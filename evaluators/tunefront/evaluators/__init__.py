@@ -33,7 +33,12 @@ from tunefront.evaluators.pipelines.selection import (
     workload_metrics,
 )
 from tunefront.evaluators.pipelines.tasks.describe import WorkloadDescription
-from tunefront.evaluators.pipelines.workload import build_workload, catalog_for, quality_metrics
+from tunefront.evaluators.pipelines.workload import (
+    build_workload,
+    catalog_for,
+    load_levels,
+    quality_metrics,
+)
 from tunefront.evaluators.profiling.profile import (
     Part,
     Profile,
@@ -103,6 +108,7 @@ __all__ = [
     "is_built",
     "kept_turns",
     "load",
+    "load_levels",
     "measured_metrics",
     "metrics_left_out",
     "paired_change",

@@ -31,6 +31,7 @@ from .runtimes.onnxruntime.extension import EXTENSION as _ONNXRUNTIME
 from .runtimes.onnxruntime_genai.extension import EXTENSION as _ONNXRUNTIME_GENAI
 from .runtimes.openvino.extension import EXTENSION as _OPENVINO
 from .runtimes.openvino_genai.extension import EXTENSION as _OPENVINO_GENAI
+from .runtimes.server.extension import EXTENSION as _SERVER
 from .runtimes.torch.extension import EXTENSION as _TORCH
 from .runtimes.transformers.extension import EXTENSION as _TRANSFORMERS
 from .techniques.extension import EXTENSIONS as _TECHNIQUES
@@ -50,6 +51,7 @@ BUILTIN: tuple[Extension, ...] = (
     _ONNXRUNTIME_GENAI,
     _OPENVINO,
     _OPENVINO_GENAI,
+    _SERVER,
 )
 """The built-in extensions; add one as one line here."""
 

@@ -38,11 +38,11 @@ from .errors import (
     named_error,
     text_of,
 )
-from .extension import Exclusion, Extension, Requirement
+from .extension import Default, Exclusion, Extension, Requirement
 from .hardware import Hardware, detect_hardware
 from .machine.gpus import Gpu
 from .metric import Direction, Metric, Scale
-from .resources import Resources, resources_of
+from .resources import GenerationMemory, Resources, resources_of
 from .rules import Context, Rule
 from .space import SearchSpace, build_space
 
@@ -62,6 +62,7 @@ __all__ = [
     "Condition",
     "Configuration",
     "Context",
+    "Default",
     "Direction",
     "Dropped",
     "Enumeration",
@@ -71,6 +72,7 @@ __all__ = [
     "ExportError",
     "Extension",
     "FailureCause",
+    "GenerationMemory",
     "Gpu",
     "Hardware",
     "MachineError",

@@ -33,6 +33,10 @@ class Configuration(Mapping[str, Value]):
     def __hash__(self) -> int:
         return self._hash
 
+    def __reduce__(self) -> tuple[type["Configuration"], tuple[dict[str, Value]]]:
+        """Build it again where it is unpickled: hashes of texts differ between processes."""
+        return Configuration, (self._values,)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Configuration):
             return NotImplemented

@@ -100,6 +100,21 @@ class Exclusion:
         return least is not None and any(gpu.capability < least for gpu in hardware.gpus)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Default:
+    """What a runtime does by itself, when its user sets nothing.
+
+    Attributes:
+        alternatives: Values by choice, the first that the machine can run counts: a library takes
+            bf16 where the processor has it. Choices that are not named have the default of the
+            catalogue.
+        suffix: Text that distinguishes several defaults of a runtime: `with 8-bit weights`.
+    """
+
+    alternatives: tuple[Mapping[str, Value], ...] = (MappingProxyType({}),)
+    suffix: str = ""
+
+
 Purpose = Literal["load", "build", "open"]
 NOTHING: Mapping[str, Mapping[Value, str]] = MappingProxyType({})
 
@@ -120,6 +135,8 @@ class Extension:
         short: Abbreviation of its name for narrow columns.
         supports: For a runtime: by choice, the values that it supports; None for any value. A
             choice that any runtime lists must have its default in all runtimes that do not list it.
+        defaults: For a runtime: what it does when its user sets nothing. Every search runs them
+            before its sampler proposes anything.
         excludes: Combinations that can't run, each with its reason.
         rules: Further rules that exclude combinations.
         requires: What must be installed.
@@ -146,6 +163,7 @@ class Extension:
     values: Mapping[str, Mapping[Value, str]] = field(default_factory=lambda: NOTHING)
     short: str = ""
     supports: Mapping[str, frozenset[Value] | None] = field(default_factory=dict)
+    defaults: tuple[Default, ...] = ()
     excludes: tuple[Exclusion, ...] = ()
     rules: tuple[Rule, ...] = ()
     requires: tuple[Requirement, ...] = ()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Direction = Literal["minimize", "maximize"]
@@ -18,6 +18,14 @@ Follows = Literal["rate", "time", "none"]
 
 
 Occupies = Literal["host", "gpu", "none"]
+
+
+LEVEL_SIGN = "@"
+"""Stands between the name of a metric and the load level that it is measured at."""
+
+
+FINALISTS_ONLY = "is measured for finalists only"
+"""Why a metric can't be an objective or a limit, which need a value of every trial."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +48,7 @@ class Metric:
         single_reading: Whether each process is read once, so that the metric of one trial has no
             interval although another process of the same candidate would differ a little.
         reference_rate: Whether speed-ups are ratios of this metric; its `follows` is `rate`. A
-            workload measures at most one such metric.
+            workload measures at most one such metric at each load level.
         occupies: Memory that a running candidate occupies by this much: of the `host`, of a `gpu`,
             or `none`. Candidates run at the same time only if these fit together.
         lowest: The smallest possible value; None if it is not known (0 for all but quality and
@@ -48,6 +56,8 @@ class Metric:
         highest: The largest possible value; None if there is none.
         percentile: The share of the requests that have a smaller value; None if it is no
             percentile of requests above the median.
+        level: The load level that it is measured at, if there are several; see `at_level`.
+        finalists_only: Whether it is measured only for the finalists, after their confirmation.
     """
 
     name: str
@@ -63,6 +73,13 @@ class Metric:
     lowest: float | None = None
     highest: float | None = None
     percentile: float | None = None
+    level: str = ""
+    finalists_only: bool = False
+
+    @property
+    def plain_name(self) -> str:
+        """The name without the load level."""
+        return self.name.removesuffix(LEVEL_SIGN + self.level) if self.level else self.name
 
     @property
     def range(self) -> tuple[float, float]:
@@ -84,9 +101,28 @@ def timed_kind(kind: MetricKind) -> bool:
     return kind in ("speed", "energy", "cost")
 
 
-def reference_rate(metrics: Iterable[Metric]) -> Metric | None:
-    """Return the metric that speed-ups are taken of; None if there is none."""
-    return next((metric for metric in metrics if metric.reference_rate), None)
+def at_level(metric: Metric, level: str) -> Metric:
+    """Return a metric as it is measured at one of several load levels: `ttft_ms@4`.
+
+    Args:
+        metric: The metric.
+        level: Name of the level; empty if there is only one, of which names stay plain.
+    """
+    if not level:
+        return metric
+    name, summary = f"{metric.name}{LEVEL_SIGN}{level}", f"{metric.summary}, at load {level}"
+    return replace(metric, name=name, summary=summary, level=level)
+
+
+def reference_rate(metrics: Iterable[Metric], level: str = "") -> Metric | None:
+    """Return the metric that speed-ups are taken of; None if there is none.
+
+    Args:
+        metrics: The metrics.
+        level: The load level; empty for the highest one.
+    """
+    rates = [m for m in metrics if m.reference_rate and level in ("", m.level)]
+    return max(rates, key=lambda rate: float(rate.level or 0), default=None)
 
 
 def first_of_kind(metrics: Iterable[Metric], kind: MetricKind) -> Metric | None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .hardware import Hardware
+from .resources import GenerationMemory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,11 +15,14 @@ class Context:
         hardware: The machine that trials run on.
         task: The workload's task.
         parallel_on_cpu: Whether ranks of `tensor_parallel` can run as processes on the CPU.
+        memory: What the memory of the workload's model follows from; None if it is not known, or
+            not known before model and data have been checked.
     """
 
     hardware: Hardware
     task: str
     parallel_on_cpu: bool = False
+    memory: GenerationMemory | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,6 +75,6 @@ def test_the_state_of_the_candidate_s_gpus_is_recorded_beside_the_machine_s() ->
 def test_turns_on_a_gpu_that_others_use_are_told_as_disturbed() -> None:
     blocks = [[replace(BLOCK, foreign=0.5)]] * 5 + [[BLOCK]] * 2
     timing = Timing(blocks=blocks, items=1)
-    assert warnings_of(timing, {}, Protocol(), None) == (
+    assert warnings_of(timing, Protocol(), None) == (
         "other processes used the cores or the GPU in 5 of 7 turns",
     )

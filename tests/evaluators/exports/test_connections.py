@@ -1,9 +1,12 @@
 """Which connection makes room, and how many there are; with a server in tests/security."""
 
 import resource
+import socket
+import threading
 from typing import Any
 
 import pytest
+import uvicorn
 
 from tunefront.evaluators.exports import connections as module
 from tunefront.evaluators.exports.connections import Connections, open_files, server_options
@@ -93,3 +96,30 @@ def test_a_full_queue_is_known_before_a_body_is_read() -> None:
     with pytest.raises(Refused, match="too many requests are waiting; try again later") as refused:
         served.check_room()
     assert refused.value.status == 503
+
+
+def test_a_client_that_takes_nothing_does_not_hold_up_a_response_forever() -> None:
+    """The response is larger than all buffers on the way, and its client never reads."""
+    ended = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(64):
+            await send({"type": "http.response.body", "body": bytes(2**20), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        ended.set()
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_level="error", lifespan="off", **server_options(16, 0.2))
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        with socket.create_connection(listening.getsockname(), timeout=60) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert ended.wait(60)
+    finally:
+        server.should_exit = True
+        thread.join(60)

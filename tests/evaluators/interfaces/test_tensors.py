@@ -6,7 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tunefront.evaluators.interfaces.builtin import RequestSet
+from tunefront.evaluators.interfaces.builtin import (
+    RequestSet,
+    read_request_sets,
+    write_request_sets,
+)
 from tunefront.evaluators.interfaces.endpoint import Facts
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.interfaces.tensors import TOLERANCE, Inputs, TensorEndpoint, Tensors
@@ -30,8 +34,9 @@ class Constant(TensorEndpoint):
 
 
 def test_requests_are_written_and_read(tmp_path: Path) -> None:
-    RequestSet(interface=TENSORS, load=Load(), requests=[REQUEST, REQUEST]).write(tmp_path)
-    again = RequestSet.read(tmp_path)
+    made = RequestSet(interface=TENSORS, load=Load(), requests=[REQUEST, REQUEST])
+    write_request_sets([made], tmp_path)
+    again = read_request_sets(tmp_path)[""]
     assert len(again.requests) == 2
     for name, array in REQUEST.items():
         np.testing.assert_array_equal(again.requests[1][name], array)

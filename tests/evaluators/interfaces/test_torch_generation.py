@@ -57,7 +57,36 @@ def test_tokens_are_those_without_cache_and_batch(
     assert endpoint.facts()["max_batch"] == max_batch
 
 
-def test_a_sliding_window_hides_padding_and_old_tokens() -> None:
+@pytest.mark.parametrize("lookup", [1, 3, 5])
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_prompt_lookup_changes_no_token_and_takes_fewer_steps(
+    model: Any, lookup: int, concurrency: int
+) -> None:
+    made = [
+        GenerationRequest(prompt=prompt * 3, new_tokens=length)
+        for prompt, length in zip(PROMPTS, (30, 3, 20, 5, 1, 40), strict=True)
+    ]
+    endpoint = CountingSteps(model, 4, lookup)
+    found = generate(endpoint, made, Load(concurrency=concurrency))
+    assert [one.tokens for one in found] == [greedy(model, m.prompt, m.new_tokens) for m in made]
+    assert endpoint.facts()["prompt_lookup_tokens"] == lookup
+    plain = CountingSteps(model, 4)
+    generate(plain, made, Load(concurrency=concurrency))
+    assert endpoint.steps < plain.steps
+
+
+class CountingSteps(TorchGeneration):
+    """Counts the steps of running requests."""
+
+    steps = 0
+
+    def _continue(self) -> None:
+        self.steps += 1
+        super()._continue()
+
+
+@pytest.mark.parametrize("lookup", [0, 3])
+def test_a_sliding_window_hides_padding_and_old_tokens(lookup: int) -> None:
     torch.manual_seed(0)
     config = MistralConfig(
         vocab_size=40,
@@ -72,7 +101,7 @@ def test_a_sliding_window_hides_padding_and_old_tokens() -> None:
     auto: Any = AutoModelForCausalLM
     model = auto.from_config(config).eval()
     made = requests()
-    found = generate(TorchGeneration(model, 4), made, Load(concurrency=4))
+    found = generate(TorchGeneration(model, 4, lookup), made, Load(concurrency=4))
     assert [one.tokens for one in found] == [greedy(model, m.prompt, m.new_tokens) for m in made]
 
 
@@ -88,11 +117,12 @@ def test_a_request_joins_those_that_run(model: Any) -> None:
     assert [event.request for event in endpoint.poll(0)] == [third]
 
 
-def test_a_response_ends_at_a_stop_token(model: Any) -> None:
+@pytest.mark.parametrize("lookup", [0, 5])
+def test_a_response_ends_at_a_stop_token(model: Any, lookup: int) -> None:
     prompt, tokens = PROMPTS[0], greedy(model, PROMPTS[0], 8)
     stop = tokens[3]
     request = GenerationRequest(prompt=prompt, new_tokens=8, stop=(stop,))
-    (found,) = generate(TorchGeneration(model, 1), [request])
+    (found,) = generate(TorchGeneration(model, 1, lookup), [request])
     assert found.tokens == tokens[: tokens.index(stop) + 1]
 
 
@@ -137,6 +167,16 @@ def test_scores_that_are_no_numbers_end_the_trial(chat_folder: Path) -> None:
     with pytest.raises(EvaluationError, match="scores hold NaN") as found:
         generate(TorchGeneration(model, 1), requests()[:1])
     assert found.value.cause == "invalid output"
+
+
+def test_what_the_model_can_t_serve_is_refused(chat_folder: Path) -> None:
+    endpoint = TorchGeneration(loaded(chat_folder), 1)
+    with pytest.raises(EvaluationError, match="exceed the model's context of 64"):
+        endpoint.submit(GenerationRequest(prompt=(1,) * 64, new_tokens=1))
+    with pytest.raises(EvaluationError, match="token ids must be from 0 to"):
+        endpoint.submit(GenerationRequest(prompt=(-1,), new_tokens=1))
+    with pytest.raises(EvaluationError, match="exceeds the model's context of 64"):
+        next(endpoint.logits((1,) * 65))
 
 
 def test_a_model_with_other_layers_is_refused() -> None:

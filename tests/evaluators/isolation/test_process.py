@@ -126,6 +126,14 @@ def test_a_step_gets_cores_environment_and_a_folder_of_its_own(
     assert not Path(found["folder"]).exists()
 
 
+def test_threads_spin_only_where_candidates_are_timed(
+    slim: Isolation, task: Task[dict[str, Any]]
+) -> None:
+    own = os.environ.get("GOMP_SPINCOUNT")
+    assert slim.run(task)["spins"] == own
+    assert slim.run(replace(task, imports=("json",)))["spins"] == (own or "0")
+
+
 def test_a_slim_kit_has_nothing_else_imported(slim: Isolation, task: Task[dict[str, Any]]) -> None:
     assert slim.run(task)["modules"] == ["onnxruntime"]
 
@@ -213,6 +221,22 @@ def test_too_much_memory_is_refused_and_named(slim: Isolation, task: Task[dict[s
 def test_a_grandchild_does_not_survive(slim: Isolation, task: Task[dict[str, Any]]) -> None:
     found = slim.run(replace(task, function="faulty:leaves_a_grandchild"))
     assert gone(found["grandchild"])
+
+
+def test_processes_below_a_grandchild_do_not_survive(
+    slim: Isolation, task: Task[dict[str, Any]]
+) -> None:
+    found = slim.run(replace(task, function="faulty:leaves_a_tree"))
+    assert [gone(pid) for pid in found["tree"]] == [True, True]
+
+
+def test_a_server_does_not_survive_its_step(
+    slim: Isolation, task: Task[dict[str, Any]], tmp_path: Path
+) -> None:
+    request = {"folder": str(tmp_path)}
+    with pytest.raises(EvaluationError, match="killed by SIGKILL"):
+        slim.run(replace(task, function="faulty:is_killed_with_a_server", request=request))
+    assert [gone(int((tmp_path / name).read_text())) for name in ("server", "worker")] == [True] * 2
 
 
 def test_garbage_on_stdout_goes_to_the_log(slim: Isolation, task: Task[dict[str, Any]]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.evaluators.measures.fake_nvml import FakeGpu, FakeNvml
 
 from tunefront.evaluators import Protocol, builtin_catalog
+from tunefront.evaluators.benchmark.messages import block_call
 from tunefront.evaluators.interfaces.builtin import RequestSet
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint, Tensors
@@ -199,7 +200,7 @@ def test_energy_covers_the_items_that_it_is_divided_by(
         for turn in range(3):
             machine.now_s += 3.0  # another candidate's turn
             reading.before_block()
-            yield f"block {turn}"
+            yield block_call(turn, "")
             blocks.append(replies[-1])
             reading.after_block([from_plain(Block, replies[-1])])
             yield "settle"
@@ -209,7 +210,7 @@ def test_energy_covers_the_items_that_it_is_divided_by(
     blocks: list[Any] = []
     client: Any = SimpleNamespace(send_reply=replies.append)
     request: Any = SimpleNamespace(protocol=Protocol(block_s=0.0), inside=())
-    measure._take_turns(client, calls(), machine, made, request)
+    measure._take_turns(client, calls(), machine, {"": made}, request)
     timing = Timing(blocks=[[from_plain(Block, one)] for one in blocks], items=sum(sizes))
     found = reading.measurements(timing)["energy_per_item"]
     assert found.value == pytest.approx(0.5)

@@ -1,5 +1,6 @@
 """The fingerprint covers all that a user's model, requests and quality depend on."""
 
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -200,6 +201,20 @@ def test_what_can_not_be_measured_is_refused_while_it_is_checked(
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(WorkloadError, match=message):
         fingerprint(folder)
+
+
+def test_a_model_folder_that_is_missing_or_damaged_is_refused(
+    lm_spec: WorkloadSpec, isolation: Isolation, tmp_path: Path
+) -> None:
+    missing = r"model: './no/such/model' is neither a folder .*hub id"
+    with pytest.raises(WorkloadError, match=missing):
+        describe_workload(replace(lm_spec, model="./no/such/model"), isolation, tmp_path / "log")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_text("{not json")
+    (broken / "model.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(WorkloadError, match=f"{re.escape(str(broken))} can't be loaded"):
+        describe_workload(replace(lm_spec, model=str(broken)), isolation, tmp_path / "log")
 
 
 SEVERAL = """

@@ -37,7 +37,12 @@ from tunefront.evaluators import (
     profile_candidate,
     target_of,
 )
-from tunefront.evaluators.benchmark.outcome import measured, relative_throughput, warnings_of
+from tunefront.evaluators.benchmark.outcome import (
+    machine_warnings,
+    measured,
+    relative_throughput,
+    warnings_of,
+)
 from tunefront.evaluators.isolation import gpus
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.pipelines.inference import InferencePipeline
@@ -209,12 +214,11 @@ def test_a_baseline_that_does_not_fit_into_memory_stays_out(
 def test_the_relative_throughput_is_one_of_items() -> None:
     """Twice the passes a second, each of four times the items: eight times the items."""
 
-    def target_result(seconds: float, batch_size: int) -> TargetResult:
+    def timing(seconds: float, batch_size: int) -> Timing:
         block = Block(request_s=np.full((1, 2), seconds), cpu_s=seconds, wait_s=0.0)
-        timing = Timing(blocks=[[block]] * 6, items=2 * batch_size)
-        return TargetResult(timing=timing, measurements={}, facts={})
+        return Timing(blocks=[[block]] * 6, items=2 * batch_size)
 
-    found = relative_throughput(target_result(0.05, 4), target_result(0.1, 1))
+    found = relative_throughput(timing(0.05, 4), timing(0.1, 1))
     assert (found.value, found.low, found.high) == pytest.approx((8.0, 8.0, 8.0))
     assert found.samples == 6
 
@@ -263,12 +267,12 @@ WILD = [1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0]
 def test_doubts_are_told_in_words(
     timing: Timing, machine: dict[str, float], told: tuple[str, ...]
 ) -> None:
-    assert warnings_of(timing, machine, Protocol(), None) == told
+    assert (*warnings_of(timing, Protocol(), None), *machine_warnings(machine)) == told
 
 
 def test_few_requests_for_a_percentile_that_decides_are_doubted() -> None:
-    protocol = Protocol(percentile=0.99)
-    assert warnings_of(turns([1.0] * 7), QUIET, protocol, None) == (
+    protocol = Protocol(percentiles={"": 0.99})
+    assert warnings_of(turns([1.0] * 7), protocol, None) == (
         "7 independent requests were timed; the 99 % percentile takes 368",
     )
 
@@ -276,7 +280,7 @@ def test_few_requests_for_a_percentile_that_decides_are_doubted() -> None:
 def test_turns_that_depend_on_one_another_are_doubted() -> None:
     """A slow phase and a fast one: 40 turns tell as much as a few."""
     phases = [1.0 + 0.01 * (turn // 10 % 2) for turn in range(40)]
-    assert warnings_of(turns(phases), QUIET, Protocol(), None) == (
+    assert warnings_of(turns(phases), Protocol(), None) == (
         "turns are not independent: the correlation of consecutive ones is 0.9",
     )
 
@@ -284,8 +288,7 @@ def test_turns_that_depend_on_one_another_are_doubted() -> None:
 def test_dependent_turns_widen_the_ratio() -> None:
     def against(seconds: Sequence[float]) -> Measurement:
         own, base = turns(seconds), turns([1.0] * len(seconds))
-        results = [TargetResult(timing=t, measurements={}, facts={}) for t in (own, base)]
-        return relative_throughput(*results)
+        return relative_throughput(own, base)
 
     random = np.random.default_rng(0)
     noise = np.exp(0.01 * random.normal(size=24))
@@ -295,7 +298,7 @@ def test_dependent_turns_widen_the_ratio() -> None:
 
 
 def test_what_drifts_together_with_the_baseline_is_not_doubted() -> None:
-    assert warnings_of(turns(WILD), QUIET, Protocol(), turns(WILD)) == ()
+    assert warnings_of(turns(WILD), Protocol(), turns(WILD)) == ()
 
 
 def test_keys_depend_on_choices_up_to_the_runtime_stage(lm_setting: EvaluationSettings) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tunefront.evaluators import WorkloadSpec, builtin_catalog
-from tunefront.evaluators.interfaces.builtin import RequestSet
+from tunefront.evaluators.interfaces.builtin import RequestSet, read_request_sets
 from tunefront.evaluators.interfaces.tensors import items_of
 from tunefront.evaluators.pipelines.tasks import requests as requests_module
 from tunefront.evaluators.pipelines.tasks.requests import RequestFiles, write_requests
@@ -50,7 +50,7 @@ def written(spec: WorkloadSpec, batch_size: int, folder: Path) -> RequestSet:
             folder=folder,
         )
     )
-    return RequestSet.read(folder)
+    return read_request_sets(folder)[""]
 
 
 def custom(folder: Path, source: str) -> WorkloadSpec:

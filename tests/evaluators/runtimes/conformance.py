@@ -117,7 +117,7 @@ class Conformance:
         np.savez(tmp_path / "samples.npz", allow_pickle=False, **samples)
         deployment = case.runtime.deployment(case.built, case.configuration)
         assert deployment is not None
-        script = deployment.script + interface_of("tensors").sample_script
+        script = deployment.script + interface_of("tensors").sample_script()
         assert "tunefront" not in script
         (tmp_path / "run.py").write_text(script)
         done = subprocess.run(

@@ -108,7 +108,7 @@ def served(
     )
     record.write(folder)
     script = deployment_of(folder, record).script
-    (folder / RUN_SCRIPT).write_text(script + TENSORS.sample_script)
+    (folder / RUN_SCRIPT).write_text(script + TENSORS.sample_script())
     write_server(folder, INPUTS, request_of(2, 16))
     write_recorded_outputs(folder, TENSORS, request_of(2, 16))
     server = Server(folder)
@@ -207,7 +207,7 @@ def test_every_script_opens_and_runs(runtime: str) -> None:
     )
     deployment = deployment_of(Path(), record)
     assert bool(deployment.not_served) is (runtime == "sharded")
-    body = ast.parse(deployment.script + TENSORS.sample_script).body
+    body = ast.parse(deployment.script + TENSORS.sample_script()).body
     functions = {f.name: len(f.args.args) for f in body if isinstance(f, ast.FunctionDef)}
     assert functions.items() >= {"load": 0, "run": 2}.items()
     assert ast.unparse(body[-1]).startswith("if __name__ == '__main__':")

@@ -35,7 +35,7 @@ class Machine:
         self, random: np.random.Generator, turns: int = 24, correlation: float = 0.9
     ) -> Floats:
         """Return the logarithm of its slowness in each turn."""
-        found, correlation = np.zeros(turns), 0.9
+        found = np.zeros(turns)
         state = random.normal()
         for turn in range(turns):
             state = correlation * state + (1 - correlation**2) ** 0.5 * random.normal()

@@ -6,7 +6,7 @@ from scipy.stats import binom
 
 from tunefront.evaluators.statistics.arrays import Floats
 from tunefront.evaluators.statistics.dependence import variance_between
-from tunefront.evaluators.statistics.intervals import share_interval
+from tunefront.evaluators.statistics.intervals import quantile_interval, share_interval
 from tunefront.evaluators.statistics.pace import paces
 from tunefront.evaluators.statistics.request_values import BlockValues, RequestValues
 from tunefront.evaluators.statistics.timing import Block, Timing
@@ -49,6 +49,32 @@ def test_requests_that_share_every_step_count_once() -> None:
     assert 20 <= together.independent <= 45
     alone = values_of(*random.normal(1, 0.1, (10, 1, 16)))
     assert alone.independent == pytest.approx(160, abs=20)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.99])
+def test_a_percentile_covers_where_slow_moments_make_requests_alike(share: float) -> None:
+    """At least 93 % of runs of 60 turns with 8 requests; a twelfth of the turns is slow.
+
+    Over 3,000 runs 97.9 % for the p90 and 93.6 % for the p99; 500 runs below 91 % have a
+    probability below 1 %. If all 480 requests counted as independent, it would be 55 and 45 %. They
+    are worth as many as there are turns, so that the upper end of the p99 is open. Without slow
+    turns they are worth at least two thirds of their number in the median.
+    """
+    random = np.random.default_rng(0)
+
+    def run(turns: int, slow: float) -> Floats:
+        factors = np.where(random.random(turns) < slow, random.normal(0.2, 0.05, turns), 0.0)
+        return np.asarray(np.exp(factors[:, None] + random.normal(0, 0.01, (turns, 8))))
+
+    truth = float(np.quantile(run(200_000, 1 / 12), share))
+    hits = []
+    for _ in range(500):
+        found = values_of(*run(60, 1 / 12)[:, None, :])
+        _, low, high = quantile_interval(found.values, share, found.independent_at(share))
+        hits.append(low <= truth <= high)
+    assert np.mean(hits) >= 0.91
+    calm = [values_of(*run(60, 0.0)[:, None, :]).independent_at(share) for _ in range(100)]
+    assert np.median(calm) >= 320
 
 
 def test_values_without_variance_count_once_a_group() -> None:

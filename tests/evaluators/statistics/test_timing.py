@@ -164,8 +164,8 @@ def test_turns_that_were_disturbed_for_the_reference_are_made_up_for_by_the_wall
 
 def test_a_percentile_that_decides_takes_enough_requests() -> None:
     """36 independent ones for the 90 % percentile, or twelve times the seconds."""
-    protocol = Protocol(seconds=10, precision=0.03, turns=5, percentile=0.9)
-    assert (PROTOCOL.requests_needed, protocol.requests_needed) == (0, 36)
+    protocol = Protocol(seconds=10, precision=0.03, turns=5, percentiles={"": 0.9})
+    assert (PROTOCOL.requests_needed(""), protocol.requests_needed("")) == (0, 36)
     few, many = (timing_of([block(passes=passes)] * 5) for passes in (3, 4))
     assert enough(few, 1.0, PROTOCOL)
     assert not enough(few, 119.0, protocol)

@@ -62,7 +62,12 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> WorkloadSpec:
 
 @pytest.mark.parametrize(
     ("runtime", "bits"),
-    [("torch", 16), ("torch", 8), ("inductor", 16), ("openvino", 16)],
+    [
+        ("torch", 16),
+        ("torch", 8),
+        pytest.param("inductor", 16, marks=pytest.mark.soak),
+        ("openvino", 16),
+    ],
 )
 def test_floats_are_cast_at_its_border(
     runtime: str,

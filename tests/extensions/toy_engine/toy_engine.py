@@ -86,9 +86,9 @@ class Counting(GenerationWorkload):
         """Return the model's folder."""
         return Path(self.spec.folder, self.spec.model)
 
-    def load(self) -> Load:
-        """Return the load of the experiment."""
-        return (self.spec.load or LoadSpec()).arrivals()
+    def loads(self) -> Sequence[Load]:
+        """Return the load levels of the experiment."""
+        return (self.spec.load or LoadSpec()).loads()
 
     def requests(self, batch_size: int, count: int) -> list[GenerationRequest]:
         """Return prompts of one to three numbers."""
@@ -112,7 +112,10 @@ class Counting(GenerationWorkload):
         items = []
         for request, response in zip(asked, generate(run, asked), strict=True):
             last = request.prompt[-1]
-            right = [(last + n * config["step"]) % config["size"] for n in range(1, 9)]
+            right = [
+                (last + n * config["step"]) % config["size"]
+                for n in range(1, 1 + request.new_tokens)
+            ]
             items.append(np.mean(np.array(response.tokens) == right))
         values = np.array(items, dtype=np.float64)
         return Quality(

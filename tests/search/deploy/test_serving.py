@@ -6,6 +6,7 @@ its user and its command; no image is built.
 
 import importlib.metadata
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,22 @@ def test_the_readme_says_how_to_serve_and_what_can_not_be() -> None:
     shared = serving_text(deployment("torch", ranks=2))
     assert shared.startswith("There is no `serve.py`: 2 processes share this model")
     assert "torchrun --nproc-per-node 2 run.py" in shared
+
+
+def test_the_readme_of_a_model_that_writes_text_has_requests() -> None:
+    deployed = Deployment(script="", requirements=("openvino-genai", "transformers"))
+    text = serving_text(deployed, "chat")
+    assert "pip install openvino-genai transformers numpy fastapi uvicorn" in text
+    for path in ("/v1/chat/completions", "/v1/completions", "/v1/models", "/health"):
+        assert path in text
+    assert "/predict" not in text
+    bodies = [line.strip()[4:-1] for line in text.splitlines() if line.startswith("        -d '")]
+    assert [set(json.loads(body)) for body in bodies] == [
+        {"messages", "max_tokens"},
+        {"prompt", "max_tokens", "stream"},
+    ]
+    plain = serving_text(deployed, "plain")
+    assert "messages" not in plain and "docker run --rm -p" in plain
+    assert "--gpus all" in serving_text(replace(deployed, gpu=True), "plain")
+    reason = replace(deployed, not_served="a reason")
+    assert serving_text(reason, "chat") == "There is no `serve.py`: a reason.\n"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunefront.search import Experiment, Limit, Objective, load_experiment
-from tunefront.search.experiment.resolver import PREPARED
+from tunefront.search.experiment.sections.workload import PREPARED
 from tunefront.spaces import (
     PRESETS,
     Configuration,
@@ -151,6 +151,34 @@ def test_a_custom_metric_s_direction_is_asked_for_where_nothing_says_it(load: Lo
     told = "workload.direction: is missing: write minimize or maximize, whichever is better for mae"
     with pytest.raises(ExperimentError, match=told):
         load("workload.metric=mae", "objectives={throughput: maximize}", "limits={}", text=CUSTOM)
+
+
+GENERATION = """\
+name: judged
+workload: {task: text-generation, model: nowhere, data: p.jsonl, quality: "own:score", metric: tone}
+space: {runtime: [transformers], threads: [1, 2]}
+objectives: {tpot_ms: minimize}
+limits: {tone: "<= 2"}
+"""
+
+
+def test_generated_text_can_be_scored_by_an_own_metric(load: Load, laptop: Hardware) -> None:
+    able = replace(laptop, libraries={**laptop.libraries, "transformers": "5.3"})
+    experiment = load(text=GENERATION, hardware=able)
+    assert (experiment.primary.name, experiment.primary.direction) == ("tone", "minimize")
+    told = "workload.direction: is missing: write minimize or maximize, whichever is better for ton"
+    with pytest.raises(ExperimentError, match=told):
+        load("limits={}", text=GENERATION, hardware=able)
+
+
+def test_generated_text_can_be_scored_by_a_command(load: Load, laptop: Hardware) -> None:
+    able = replace(laptop, libraries={**laptop.libraries, "transformers": "5.3"})
+    text = GENERATION.replace('"own:score"', '{command: "judge.py {url}/v1"}')
+    experiment = load(text=text, hardware=able)
+    assert experiment.workload.quality_command == "judge.py {url}/v1"
+    assert (experiment.primary.name, experiment.primary.direction) == ("tone", "minimize")
+    with pytest.raises(ExperimentError, match=r"workload: quality.command: \{url\}, the address"):
+        load(text=text.replace("{url}", "url"), hardware=able)
 
 
 GPU_MACHINE = Gpu(name="Made-up GPU", memory_mb=1, capability=(9, 0))

@@ -19,13 +19,19 @@ from tunefront.search import Limit, Objective
 from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.objective import Bound, check_direction, quality_drop
 from tunefront.spaces import ExperimentError
+from tunefront.spaces.metric import at_level
 
 LATENCY = measured_metrics()["latency_ms"]
 ACCURACY = Metric(name="accuracy", unit="", direction="maximize", summary="")
 SHARE = Metric(name="share", unit="", direction="maximize", summary="", lowest=0.0, highest=1.0)
 ERROR = Metric(name="error", unit="", direction="minimize", summary="")
 PERPLEXITY = Metric(name="perplexity", unit="", direction="minimize", summary="", scale="log")
-METRICS = {**measured_metrics(), "quality_drop": QUALITY_DROP}
+LEVELS = [at_level(measured_metrics()["ttft_ms"], level) for level in ("4", "2.5")]
+METRICS = {
+    **measured_metrics(),
+    "quality_drop": QUALITY_DROP,
+    **{metric.name: metric for metric in LEVELS},
+}
 FINITE = st.floats(-1e9, 1e9)
 
 
@@ -93,6 +99,8 @@ def test_a_bound_must_be_finite(number: str) -> None:
         ("latency_ms<=12", limit("<=", 12.0)),
         (" throughput >= 5 ", limit(">=", 5.0, "throughput")),
         ("quality_drop<=1%", limit("<=", 1.0, "quality_drop")),
+        ("ttft_ms@4<=12", limit("<=", 12.0, "ttft_ms@4")),
+        ("ttft_ms@2.5 <= 12", limit("<=", 12.0, "ttft_ms@2.5")),
     ],
 )
 def test_limits_on_the_command_line_name_their_metric(text: str, parsed: Limit) -> None:

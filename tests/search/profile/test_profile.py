@@ -138,6 +138,7 @@ def test_what_can_not_be_profiled_leaves_nothing_behind(
     assert names == ["000"]
 
 
+@pytest.mark.soak
 def test_kernels_that_inductor_compiled_are_seen(searched: Searched, tmp_path: Path) -> None:
     catalog = searched.experiment.space.catalog
     chosen = catalog.complete({**searched.experiment.baseline, "runtime": "inductor"})

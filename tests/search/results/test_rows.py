@@ -9,6 +9,7 @@ from datetime import datetime
 import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
+from tunefront.evaluators.interfaces.generation.capacity import CapacityResult, CapacitySearch
 from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.search import Experiment, Limit, Result, Trial, result_of
 from tunefront.search.results.rows import rows, trial_record, trials_csv, trials_json
@@ -80,7 +81,22 @@ def test_a_record_of_a_trial_under_way_has_the_same_keys(result: Result) -> None
 
 
 def test_trials_come_back_from_json(result: Result) -> None:
-    assert json.loads(trials_json(result.trials)) == [trial_record(t) for t in result.trials]
+    assert json.loads(trials_json(result)) == [trial_record(t) for t in result.trials]
+    assert json.loads(trials_json(result, result.trials[:1])) == [trial_record(result.trials[0])]
+
+
+def test_the_warnings_of_json_are_those_of_the_view(result: Result) -> None:
+    """Such as why a finalist has no capacity, which no evaluation knows."""
+    problem = "no probe ended in time"
+    searched = CapacityResult(
+        search=CapacitySearch(kind="rate", start=1.0, seconds=1.0, limit_s=8.0),
+        slo={},
+        problem=problem,
+    )
+    confirmation = Confirmation(rounds={}, capacities={0: searched})
+    found = json.loads(trials_json(result_of(result.experiment, result.trials, confirmation)))
+    assert found[0]["warnings"] == [f"the capacity was not measured: {problem}"]
+    assert found[1]["warnings"] == []
 
 
 def test_the_header_names_choices_and_values_with_their_ends(result: Result) -> None:

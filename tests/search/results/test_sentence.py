@@ -21,8 +21,13 @@ def ratio(value: float, low: float, high: float) -> Measurement:
 
 
 def sentence(trial: Trial, *warnings: str, **ratios: Measurement | None) -> str:
-    known: dict[str, Measurement | None] = {"speedup": None, "same_execution": None, "saving": None}
-    return comparison_sentence(trial, **{**known, **ratios}, warnings=warnings)
+    return comparison_sentence(
+        trial,
+        speedup=ratios.get("speedup"),
+        same_execution=ratios.get("same_execution"),
+        saving=ratios.get("saving"),
+        warnings=warnings,
+    )
 
 
 def test_speed_and_memory_have_direction_and_interval(trial: TrialOf) -> None:

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment, Limit, Result, Trial, result_of
+from tunefront.search.front.chances import chances
 from tunefront.search.results.view import Miss, TrialRole, TrialView
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.terminal.result import result_record
@@ -186,3 +189,21 @@ def test_a_picked_trial_that_ties_with_the_front_belongs_to_it(
     assert (views[0].role, views[0].on_front) == ("recommended", True)
     assert (views[0].ties, views[0].ties_text) == ((1,), "tied with 001")
     assert [view.number for view in result.shortlist] == [1, 0]
+
+
+def test_probabilities_are_drawn_when_they_are_read(
+    result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search computes a view after every trial: its cost must not grow with their number."""
+    drawn: list[int] = []
+
+    def counted(*arguments: Any) -> npt.NDArray[np.float64]:
+        drawn.append(1)
+        return chances(*arguments)
+
+    monkeypatch.setattr("tunefront.search.front.ties.chances", counted)
+    fresh = result_of(result.experiment, result.trials, Confirmation())
+    view = fresh.views[1]
+    assert (view.sentence, view.remarks, drawn) == (view.sentence, (), [])
+    assert view.chance == fresh.front.chances[1]
+    assert drawn == [1]

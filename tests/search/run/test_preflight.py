@@ -10,8 +10,15 @@ from tunefront.search import Experiment
 from tunefront.search.experiment.evaluation_settings import settings_of
 from tunefront.search.run import preflight
 from tunefront.search.run.events import DataScarce, Event, WorkloadNoted
-from tunefront.search.run.preflight import check_gpus, check_workload
-from tunefront.spaces import ExperimentError, Gpu, MachineError, detect_hardware
+from tunefront.search.run.preflight import check_gpus, check_workload, with_memory
+from tunefront.spaces import (
+    ExperimentError,
+    GenerationMemory,
+    Gpu,
+    Hardware,
+    MachineError,
+    detect_hardware,
+)
 
 BATCH_OF_ONE = "baseline.batch_size=1"
 Load = Callable[..., Experiment]
@@ -34,7 +41,7 @@ def test_candidates_are_measured_next_to_the_experiments_baseline(load: Load) ->
 )
 def test_a_turn_has_items_for_every_batch_size(load: Load, sizes: str, items: int) -> None:
     protocol = settings_of(load(f"space.batch_size={sizes}", BATCH_OF_ONE), "abc").protocol
-    assert (protocol.requests, protocol.part_items, protocol.percentile) == (1, 4 * items, 0.0)
+    assert (protocol.requests, protocol.part_items, protocol.percentiles) == (1, 4 * items, {})
 
 
 @pytest.mark.parametrize(
@@ -48,7 +55,7 @@ def test_a_percentile_that_decides_takes_more_requests(
     load: Load, override: str, parts: int, items: int, needed: int
 ) -> None:
     protocol = settings_of(load("space.batch_size=[1, 8]", override), "abc").protocol
-    found = (protocol.requests, protocol.part_items, protocol.requests_needed)
+    found = (protocol.requests, protocol.part_items, protocol.requests_needed(""))
     assert found == (parts, items, needed)
 
 
@@ -117,6 +124,52 @@ def test_scarce_data_is_reported_before_the_first_trial(
     assert checked(load("limits={}"), QUALITY) == [noted]
     with pytest.raises(ExperimentError, match="limits: quality_drop <= 5 %: perplexity is 0.31, n"):
         checked(load(), replace(QUALITY, near_zero=True))
+
+
+GENERATION = """\
+name: memory
+workload: {task: text-generation, model: nowhere, data: nowhere.jsonl, load: {concurrency: 64}}
+space: {runtime: [transformers], precision: [fp32, bf16], max_batch: [1, 16, 64]}
+objectives: {output_tokens_per_second: maximize}
+"""
+MEMORY = GenerationMemory(
+    parameters=1024 * 2**20, kv_numbers=128 * 2**20, tokens=4096, sequences=64
+)
+"""Weights of 4,096 MB in 32 bits, sequences of 512 MB."""
+
+
+@pytest.fixture
+def generating(load: Load, laptop: Hardware) -> Load:
+    """An experiment with text generation on a machine of 16 GiB."""
+    hardware = replace(laptop, libraries={**laptop.libraries, "transformers": "5.0"})
+    return lambda *overrides: load(*overrides, text=GENERATION, hardware=hardware)
+
+
+def test_what_cannot_fit_into_memory_is_left_out_before_anything_starts(generating: Load) -> None:
+    experiment = generating("baseline.max_batch=1")
+    before = experiment.space.enumerate()
+    known = with_memory(experiment, MEMORY)
+    after = known.space.enumerate()
+    assert len(before.runnable) - len(after.runnable) == 2
+    assert [drop.reason for drop in after.dropped if drop.rule == "memory"] == [
+        "weights of 4,096 MB (32 bits) and a KV cache of 32,768 MB (64 x 4,096 tokens, 32 bits) do "
+        "not fit into the 16,384 MB of this machine",
+        "weights of 2,048 MB (16 bits) and a KV cache of 16,384 MB (64 x 4,096 tokens, 16 bits) do "
+        "not fit into the 16,384 MB of this machine",
+    ]
+    (default,) = experiment.references
+    assert default.configuration is not None and default.configuration["max_batch"] == 64
+    (left_out,) = known.references
+    assert left_out.configuration is None and "64 x 4,096 tokens" in left_out.obstacle
+    assert with_memory(known, MEMORY).references == known.references
+
+
+def test_a_baseline_that_cannot_fit_is_an_error(generating: Load) -> None:
+    with pytest.raises(ExperimentError) as caught:
+        with_memory(generating("baseline.max_batch=64"), MEMORY)
+    message = str(caught.value).partition("experiment.yaml")[2]
+    assert message.startswith(": baseline: can't run here: weights of 4,096 MB (32 bits) and a KV")
+    assert message.endswith("; choose another baseline, or a smaller load")
 
 
 @pytest.mark.parametrize(

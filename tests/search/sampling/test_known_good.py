@@ -6,6 +6,7 @@ import pytest
 
 from tunefront.evaluators import builtin_catalog
 from tunefront.search import Experiment
+from tunefront.search.experiment.references import to_run
 from tunefront.search.run.sampler_factory import build_sampler
 from tunefront.search.sampling.known_good import known_good
 from tunefront.spaces import KNOWN_GOOD
@@ -61,10 +62,10 @@ def test_what_the_space_does_not_have_is_left_out(load: Load) -> None:
     assert proposed(load, "throughput: maximize", "space.runtime=[torch]") == []
 
 
-def test_a_search_begins_with_it(load: Load) -> None:
+def test_a_search_begins_with_it_after_the_references(load: Load) -> None:
     experiment = load(text=FILE.replace("OBJECTIVE", "throughput: maximize"))
     sampler = build_sampler(experiment, experiment.space.enumerate().runnable)
-    proposed = sampler.propose([])
+    proposed = sampler.propose([], to_run(experiment.references, experiment.baseline))
     assert proposed is not None
     chosen = proposed.configuration
     assert [chosen[n] for n in ("runtime", "quantization_bits", "quantization_method")] == [

@@ -104,7 +104,7 @@ def made_up(load: Callable[..., Experiment], trial: TrialOf) -> Callable[..., Ma
         return trial(number, configuration, "infeasible" if lost else "ok", **figures)
 
     def make(name: str, seed: int = 0) -> MadeUpSearch:
-        experiment = load(f"sampler={name}", f"seed={seed}", text=FILE)
+        experiment = replace(load(f"sampler={name}", f"seed={seed}", text=FILE), references=())
         runnable = experiment.space.enumerate().runnable
         return MadeUpSearch(experiment=experiment, runnable=runnable, end=end)
 
@@ -266,7 +266,7 @@ def wide(load: Callable[..., Experiment], trial: TrialOf) -> Callable[..., MadeU
         return trial(number, configuration, "infeasible" if threads == 8 else "ok", **figures)
 
     def make(name: str, seed: int) -> MadeUpSearch:
-        experiment = load(f"sampler={name}", f"seed={seed}", text=WIDE)
+        experiment = replace(load(f"sampler={name}", f"seed={seed}", text=WIDE), references=())
         runnable = experiment.space.enumerate().runnable
         return MadeUpSearch(experiment=experiment, runnable=runnable, end=end)
 
@@ -282,7 +282,13 @@ def shares(trials: Sequence[Trial]) -> tuple[float, float]:
 
 @pytest.mark.parametrize(
     ("name", "before", "after", "seeds"),
-    [("ehvi", 12, 8, 4), ("tpe", 32, 16, 4), ("nsga2", 32, 16, 12), ("gp", 12, 6, 2)],
+    [
+        ("ehvi", 12, 8, 4),
+        *(
+            pytest.param(*one, marks=pytest.mark.soak)
+            for one in (("tpe", 32, 16, 4), ("nsga2", 32, 16, 12), ("gp", 12, 6, 2))
+        ),
+    ],
 )
 def test_good_trials_lead_to_similar_proposals(
     wide: Callable[..., MadeUpSearch], name: str, before: int, after: int, seeds: int
@@ -322,7 +328,12 @@ def test_a_trial_seen_running_is_learnt_from_when_it_ends(
 
 
 @pytest.mark.parametrize(
-    ("name", "before", "after", "seeds"), [("ehvi", 16, 8, 3), ("tpe", 32, 12, 3), ("gp", 16, 6, 2)]
+    ("name", "before", "after", "seeds"),
+    [
+        ("ehvi", 16, 8, 3),
+        pytest.param("tpe", 32, 12, 3, marks=pytest.mark.soak),
+        pytest.param("gp", 16, 6, 2, marks=pytest.mark.soak),
+    ],
 )
 def test_an_earlier_record_is_learnt_from(
     wide: Callable[..., MadeUpSearch], name: str, before: int, after: int, seeds: int

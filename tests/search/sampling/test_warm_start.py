@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from tests.search.conftest import FILE
@@ -51,7 +52,7 @@ def first_proposals(experiment: Experiment, trial: Callable[..., Trial], count: 
 def test_the_other_front_is_tried_first(
     load: Load, other: Experiment, trial: Callable[..., Trial]
 ) -> None:
-    warm = load(f"warm_start={other.path}")
+    warm = replace(load(f"warm_start={other.path}"), references=())
     text = first_proposals(warm, trial, 3)
     assert text[:2] == [
         "openvino 2: on the front of elsewhere",
@@ -63,7 +64,7 @@ def test_the_other_front_is_tried_first(
 def test_what_this_space_does_not_have_is_left_out(
     load: Load, other: Experiment, trial: Callable[..., Trial]
 ) -> None:
-    warm = load(f"warm_start={other.path}", "space.runtime=[torch]")
+    warm = replace(load(f"warm_start={other.path}", "space.runtime=[torch]"), references=())
     text = first_proposals(warm, trial, 2)
     assert text[0] == "torch 1: on the front of elsewhere"
     assert "elsewhere" not in text[1]

@@ -12,6 +12,7 @@ from tunefront.evaluators.statistics.intervals import quantile_interval
 from tunefront.search import Experiment, Trial
 from tunefront.search.study.derived_metrics import (
     BETWEEN_PROCESSES,
+    measurements_of,
     with_deviation,
     with_error_of,
 )
@@ -117,3 +118,19 @@ def test_a_trial_without_a_ratio_stays_as_it_is(
 ) -> None:
     alone = trial(1, evaluation=evaluation(throughput=200.0))
     assert with_process_deviation(alone, load().metrics, 0.03) is alone
+
+
+def test_recorded_trials_have_the_variation_that_is_assumed_without_rounds(
+    trial: Callable[..., Trial],
+    evaluation: Callable[..., Evaluation],
+    load: Callable[..., Experiment],
+) -> None:
+    """So a result without rounds need not compute it again for every trial."""
+    experiment, relative = load(), Measurement(value=2.0, unit="x", low=1.99, high=2.02, samples=9)
+    own = evaluation(throughput=200.0, latency_ms=5.0, latency_p99_ms=7.0)
+    measured = measurements_of(experiment, replace(own, relative=relative), evaluation())
+    row = replace(trial(1, evaluation=replace(own, relative=relative)), measurements=measured)
+    again = with_process_deviation(row, experiment.metrics, BETWEEN_PROCESSES).measurements
+    assert again.keys() == measured.keys()
+    for name, one in again.items():
+        assert (one.low, one.high) == pytest.approx((measured[name].low, measured[name].high)), name

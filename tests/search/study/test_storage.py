@@ -2,16 +2,21 @@
 
 import itertools
 import random
+import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment
+from tunefront.search.run.events import Event, StopRequested
+from tunefront.search.run.runner import Runner
+from tunefront.search.run.search import stop_handler
 from tunefront.search.study import storage
 from tunefront.search.study import study as study_module
 from tunefront.search.study.confirmation import Confirmation
@@ -112,6 +117,24 @@ def test_a_write_waits_for_the_lock_and_is_made_once(
         "tell": [("ok", 1), ("ok", 1)],
         "restart": [("ok", 1), ("running", 2)],
     }.get(name, [("ok", 1), ("running", 1)])
+
+
+def test_a_search_that_is_stopped_while_the_record_is_locked_ends_at_once(
+    experiment: Experiment, other: Other
+) -> None:
+    """What has ended can't be recorded then; the same command records it."""
+    stops: list[Event] = []
+    study = Study.open(experiment, IDENTITY, lambda event: stop(signal.SIGINT, None))
+    runner = SimpleNamespace(stopped=False, signal=0, study=study)
+    stop = stop_handler(cast("Runner", runner), stops.append)
+    other.lock(LOCKS[0])
+    with pytest.raises(KeyboardInterrupt):
+        study.spend(3.0)
+    assert stops == []
+    other.on_event(StudyInterrupted(path=Path(), problem="", longest_s=0.0))  # frees the lock
+    study.spend(4.0)
+    stop(signal.SIGINT, None)
+    assert stops == [StopRequested(signal=signal.SIGINT)]
 
 
 def test_a_record_is_opened_once_its_lock_is_free(experiment: Experiment, other: Other) -> None:

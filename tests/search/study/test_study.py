@@ -235,8 +235,9 @@ def test_what_was_recorded_is_read_by_another_process(
 import sys
 from tunefront.search import load_experiment
 from tunefront.search.study.study import Study
-from tunefront.search.results.rows import trials_json
-print(trials_json(Study.read(load_experiment(sys.argv[1])).trials()))
+import json
+from tunefront.search.results.rows import trial_record
+print(json.dumps([trial_record(t) for t in Study.read(load_experiment(sys.argv[1])).trials()]))
 """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program, str(begun.experiment.path)],

@@ -80,6 +80,10 @@ def test_an_unknown_event_is_refused() -> None:
             "resuming: 8 trials recorded; 1,030 configurations can run, 40 before",
         ),
         (
+            events.ReferenceLeftOut(name="default of openvino", reason="it is not installed"),
+            "default of openvino is left out: it is not installed",
+        ),
+        (
             events.NothingToRun(reason=REASON),
             "nothing left to run: budget.hours 8 reached; raise it to continue",
         ),

@@ -40,3 +40,28 @@ def test_no_value_has_an_exponent_a_negative_zero_or_an_empty_interval(
     assert "  read-back: runtime torch, threads 2, sparsity 0.5, fused true" in lines
     assert "  machine: load 1.49, steal 0, foreign 0.0255" in lines
     assert "  seconds: model 0, measure 12.3; reused: -" in lines
+
+
+def test_metrics_at_load_levels_are_a_table(
+    load: Callable[..., Experiment],
+    trial: Callable[..., Trial],
+    evaluation: Callable[..., Evaluation],
+) -> None:
+    figures = {
+        "output_tokens_per_second@16": around(800.0, "tokens/s"),
+        "output_tokens_per_second@4": around(300.0, "tokens/s"),
+        "ttft_ms@4": Measurement.exact(12.0, "ms"),
+    }
+    own = trial(0, throughput=5.0)
+    own = replace(own, measurements={**own.measurements, **figures}, evaluation=evaluation())
+    lines = trial_lines(result_of(load(), [own], Confirmation()), own)
+    start = lines.index("    throughput: 5 items/s (5 samples)") + 1
+    assert lines[start : start + 3] == [
+        "    load level                          @4                @16",
+        "    output_tokens_per_second, tokens/s  300 (270 to 330)  800 (720 to 880)",
+        "    ttft_ms, ms                         12                -",
+    ]
+
+
+def around(value: float, unit: str) -> Measurement:
+    return Measurement(value=value, unit=unit, low=0.9 * value, high=1.1 * value, samples=7)

@@ -45,7 +45,7 @@ def titles(result: Result) -> list[str]:
 
 def test_a_view_of_a_part_says_so(small: Result, large: Result) -> None:
     assert titles(small) == [
-        "1 Front + baseline",
+        "1 Front, baseline, defaults",
         "2 Named picks",
         "3 Charts: all trials",
         "4 Failed trials",
@@ -53,7 +53,7 @@ def test_a_view_of_a_part_says_so(small: Result, large: Result) -> None:
     front = len(large.front.trials)
     measured = sum(trial.measured for trial in large.trials)
     assert front > 100
-    assert titles(large)[0] == f"1 Front + baseline (100 of {front})"
+    assert titles(large)[0] == f"1 Front, baseline, defaults (100 of {front})"
     assert titles(large)[2] == f"3 Charts: 100 of {measured}, report: all"
 
 

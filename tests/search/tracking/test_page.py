@@ -54,9 +54,11 @@ HEADERS = """() => [...document.querySelectorAll('.ag-header-cell[col-id*="`"]')
 """Every header, in order, and whether it is seen whole."""
 
 
-def front_and_baseline(result: Result) -> list[int]:
-    """The numbers, the best of the first objective first."""
-    trials = {trial.number: trial for trial in (*result.front.trials, result.trials[0])}
+def shortlist_of(result: Result) -> list[int]:
+    """The front, the baseline and the defaults, the best of the first objective first."""
+    defaults = [t for t in result.trials if t.measured and result.views[t.number].reference]
+    chosen = (*result.front.trials, result.trials[0], *defaults)
+    trials = {trial.number: trial for trial in chosen}
     first = result.experiment.objectives[0]
     return sorted(trials, key=lambda number: trials[number].cost(first))
 
@@ -78,7 +80,7 @@ def check_rows(page: "Page", result: Result, expected: list[int]) -> list[dict[s
 @pytest.mark.parametrize("count", [MIDDLE, LARGE])
 def test_the_printed_link_opens_on_the_front(opened: Opened, store: Store, count: int) -> None:
     result = store.searches[count].result
-    expected = front_and_baseline(result)
+    expected = shortlist_of(result)
     page = opened(store.links[count], f"{count}-front", len(expected))
     rows = check_rows(page, result, expected)
     objectives = [objective.metric for objective in result.experiment.objectives]
@@ -108,7 +110,7 @@ def test_the_result_is_shown_first_and_the_export_is_one_click_away(
     result = store.searches[MIDDLE].result
     recommended = result.front.recommended
     assert recommended is not None
-    page = opened(store.links[MIDDLE], "note-closed", len(front_and_baseline(result)))
+    page = opened(store.links[MIDDLE], "note-closed", len(shortlist_of(result)))
     headline = page.get_by_text(result.headline(), exact=True)
     assert headline.is_visible(), "without a click"
     page.wait_for_function("document.querySelector('img[src*=\"front.png\"]').naturalWidth > 0")
@@ -127,7 +129,7 @@ def test_the_picks_have_a_view(opened: Opened, store: Store) -> None:
     result = store.searches[LARGE].result
     expected = {pick.trial.number for pick in result.front.picks}
     page = opened(view_link(store, LARGE, "picks"), f"{LARGE}-picks", len(expected))
-    order = [number for number in front_and_baseline(result) if number in expected]
+    order = [number for number in shortlist_of(result) if number in expected]
     rows = check_rows(page, result, order)
     for row, number in zip(rows, order, strict=True):
         names = [pick.name for pick in result.front.picks if pick.trial.number == number]
@@ -148,7 +150,7 @@ def test_all_trials_have_charts(opened: Opened, store: Store) -> None:
     assert page.locator(".js-plotly-plot .scatterlayer .point").count() >= 300, "all runs, thrice"
     for choice in ("runtime", "precision", "quantization_bits", "batch_size", "threads"):
         page.locator("svg").get_by_text(choice, exact=True).first.wait_for()
-    front = set(front_and_baseline(result))
+    front = set(shortlist_of(result))
     assert set(numbers(page.evaluate(ROWS))[: len(front)]) == front
     assert page.get_by_text(f"3 Charts: 100 of {measured}, report: all").first.is_visible()
 
@@ -169,7 +171,7 @@ def test_without_views_the_link_filters(opened: Opened, store: Store) -> None:
     assert shown.written.obstacle == (
         "the views for its page are known from 3.15 on, below 4.0; this is 4.0.0"
     )
-    expected = front_and_baseline(shown.result)
+    expected = shortlist_of(shown.result)
     page = opened(link, "without-views", len(expected))
     page.locator(".ag-row").nth(len(expected) - 1).wait_for()
     check_rows(page, shown.result, expected)

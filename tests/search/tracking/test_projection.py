@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -27,9 +28,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tunefront.search import load_experiment
+from tunefront.search.report.artifacts import write_artifacts
 from tunefront.search.results.metadata import recorded_result
 from tunefront.search.tracking import projection
-from tunefront.search.tracking.writer import write_result
 
 class Dying:
     '''MLflow's client, in a process that is killed after so many of its calls.'''
@@ -55,11 +56,12 @@ def project(calls):
     named = replace(experiment, name=f"killed after {calls} calls")
     written = projection.Projection(named, "search")
     written.write_trials(result.trials, result)
-    write_result(written, result)
+    written.write_result(result, files)
 
 experiment = load_experiment(sys.argv[1])
 result = recorded_result(experiment)
-loaded = Path(sys.argv[1]).with_name("modules")
+loaded, files = (Path(sys.argv[1]).with_name(name) for name in ("modules", "files"))
+write_artifacts(result, {}, files)  # before the first call, and once for all
 if not os.fork():  # learn what is imported, so that the processes below need not import it
     project(0)
     loaded.write_text("\\n".join(sys.modules))
@@ -111,12 +113,15 @@ def runs_of(client: mlflow.MlflowClient, projection: Projection) -> list[Any]:
     return list(client.search_runs([projection.experiment_id]))
 
 
-def written(result: Result, name: str = "") -> Projection:
-    """The result, written in full."""
+def written(result: Result, name: str = "", files: Path | None = None) -> Projection:
+    """The result, written in full, with files that are there already."""
     experiment = replace(result.experiment, name=name or result.experiment.name)
     projection = Projection(experiment, "search")
     projection.write_trials(result.trials, result)
-    write_result(projection, result)
+    if files is None:
+        write_result(projection, result)
+    else:
+        projection.write_result(result, files)
     return projection
 
 
@@ -137,7 +142,7 @@ def check_whole(runs: list[Any], result: Result) -> None:
 def test_a_projection_that_is_killed_anywhere_is_completed_by_the_next(
     result: Result, client: mlflow.MlflowClient
 ) -> None:
-    path = str(result.experiment.path)
+    path = result.experiment.path
     done = subprocess.run(
         [sys.executable, "-c", KILLED, path], capture_output=True, text=True, check=False
     )
@@ -145,7 +150,8 @@ def test_a_projection_that_is_killed_anywhere_is_completed_by_the_next(
     calls = int(done.stdout)
     assert calls > 15, "a trial takes three calls, the summary more"
     for killed_after in range(1, calls):
-        projection = written(result, f"killed after {killed_after} calls")
+        name = f"killed after {killed_after} calls"
+        projection = written(result, name, files=path.with_name("files"))
         check_whole(runs_of(client, projection), result)
 
 

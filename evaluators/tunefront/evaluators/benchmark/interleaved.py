@@ -1,8 +1,9 @@
 """Interleaved benchmark: candidates timed in turns (A B C, C B A, ...) on the same cores.
 
 Slow drift of the machine affects all candidates equally, so their ratios stay valid. Each candidate
-runs in fresh processes, which sleep while another candidate runs. If other processes keep the
-machine or its GPUs busy, the next turn waits, up to `Protocol.wait_s` in total.
+runs in fresh processes, which sleep while another candidate runs. With several load levels a turn
+has a part for each of them, in which all candidates are timed at that level. If other processes
+keep the machine or its GPUs busy, the next turn waits, up to `Protocol.wait_s` in total.
 """
 
 import time
@@ -33,7 +34,7 @@ from tunefront.spaces import (
 )
 
 from .gpu_checks import GPUS_SHARED, probed_error, wait_for_gpus
-from .messages import MEASURE, MeasureRequest, ReadBack
+from .messages import MEASURE, MeasureRequest, ReadBack, block_call
 from .participant import Participant
 from .target import Target, TargetResult
 from .turn_channel import TurnChannel
@@ -57,7 +58,10 @@ class InterleavedRun:
 
 
 EnoughTurns = Callable[[Sequence[Timing], float], bool]
-"""Whether the timings so far suffice; also takes the seconds since the first turn, less waiting."""
+"""Whether the timings at a load level suffice.
+
+Also takes the seconds since the first turn, of all levels and without waiting.
+"""
 EndsEarly = Callable[[InterleavedRun], bool]
 """Whether to stop early, given the interim result of the run."""
 INTERIM_TURNS = 3
@@ -83,7 +87,8 @@ def take_turns(
         targets: The targets.
         isolation: Starts the processes.
         log: File for the processes' output.
-        enough: Called after every turn; the run ends when it returns True.
+        enough: Called after every turn, for each load level; the run ends when it returns True
+            for all of them.
         ends_early: Called once, when each target has `INTERIM_TURNS` undisturbed turns; the run
             ends if it returns True.
         measures: Measured in addition to the timing; a measure with an obstacle is left out.
@@ -201,17 +206,16 @@ class _Benchmark:
         machine = self._machine_readings()
         start = time.monotonic() - self._waited_s
         while (present := self._present()) and self._participants[0] in present:
-            turn = len(self._participants[0].blocks)
-            for participant in present if turn % 2 == 0 else reversed(present):
-                self._block(participant, turn)
-            timings = [participant.timing for participant in self._present()]
-            if not timings or enough(timings, time.monotonic() - start - self._waited_s):
+            self._turn(present)
+            timings = self._timings()
+            elapsed_s = time.monotonic() - start - self._waited_s
+            if all(enough(level, elapsed_s) for level in timings):
                 break
-            if ends_early and min(int(t.clean.sum()) for t in timings) >= INTERIM_TURNS:
+            if ends_early and _clean_turns(timings) >= INTERIM_TURNS:
                 if self._take_interim(ends_early, machine):
                     break
                 ends_early = None
-            if last_turn_disturbed(timings):
+            if any(map(last_turn_disturbed, timings)):
                 self._wait()
         state = self._state_of(machine)
         self._measure_all()
@@ -219,6 +223,20 @@ class _Benchmark:
             self._channel.send_end(participant.places)
         target_results = [participant.target_result() for participant in self._participants]
         return InterleavedRun(target_results=target_results, machine=state, waited_s=self._waited_s)
+
+    def _turn(self, targets: Sequence[Participant]) -> None:
+        """Run a turn: at each load level a block of each target."""
+        turn = targets[0].turns
+        for level in targets[0].sets:
+            for participant in targets if turn % 2 == 0 else reversed(targets):
+                if participant.failure is None:
+                    self._block(participant, turn, level)
+
+    def _timings(self) -> list[list[Timing]]:
+        """Return the timings so far of the targets that have not failed, for each load level."""
+        present = self._present()
+        levels = present[0].sets if present else ()
+        return [[participant.timing(level) for participant in present] for level in levels]
 
     def _load(self) -> None:
         """Begin the readings of all targets, then load their models."""
@@ -285,11 +303,14 @@ class _Benchmark:
     def _measure_all(self) -> list[TargetResult | None]:
         """Return the result so far of each target that has not failed; see `_measure`."""
         present = self._present()
-        timed = [participant for participant in present if participant.blocks]
-        pace = dict(zip(timed, paces([one.timing for one in timed]), strict=True))
+        timed = [participant for participant in present if participant.turns]
+        pace: dict[Participant, dict[str, Floats]] = {one: {} for one in timed}
+        for level in timed[0].sets if timed else ():
+            for one, found in zip(timed, paces([p.timing(level) for p in timed]), strict=True):
+                pace[one][level] = found
         return [self._measure(one, pace[one]) if one in pace else None for one in present]
 
-    def _measure(self, participant: Participant, pace: Floats) -> TargetResult | None:
+    def _measure(self, participant: Participant, pace: Mapping[str, Floats]) -> TargetResult | None:
         """Return a target's result so far; None if it fails."""
         if participant.reports:
             if not (replies := self._call(participant, "report")):
@@ -318,14 +339,14 @@ class _Benchmark:
         state = {name: value for reading in machine for name, value in reading.state().items()}
         return {**state, GPUS_SHARED: 1.0} if self._gpus_shared else state
 
-    def _block(self, participant: Participant, turn: int) -> None:
-        """Run one turn of one target: a block of each of its replicas; then wait for its threads.
+    def _block(self, participant: Participant, turn: int, level: str) -> None:
+        """Run a block of each of a target's replicas at a load level; then wait for its threads.
 
         The measures read before the processes settle: until then only requests were run.
         """
         participant.before_block()
-        if replies := self._call(participant, f"block {turn}"):
-            participant.add_turn([from_plain(Block, reply) for reply in replies])
+        if replies := self._call(participant, block_call(turn, level)):
+            participant.add_turn(level, [from_plain(Block, reply) for reply in replies])
             self._call(participant, "settle")
 
     def _call(self, participant: Participant, word: str) -> list[Mapping[str, Any]]:
@@ -356,6 +377,11 @@ class _Benchmark:
         for child in participant.children.values():
             child.end()
         return []
+
+
+def _clean_turns(timings: Sequence[Sequence[Timing]]) -> int:
+    """Return the smallest number of undisturbed turns of a target at a load level."""
+    return min(int(timing.clean.sum()) for level in timings for timing in level)
 
 
 def last_turn_disturbed(timings: Sequence[Timing]) -> bool:

@@ -13,6 +13,17 @@ MEASURE = "tunefront.evaluators.pipelines.tasks.measure:measure"
 """The function that each process of a target runs."""
 
 
+def block_call(turn: int, level: str) -> str:
+    """Return the call of a timed block: the number of its turn, and the load level if any."""
+    return f"block {turn} {level}"
+
+
+def read_block_call(word: str) -> tuple[int, str]:
+    """Return turn and load level of a call by `block_call`."""
+    _, turn, level = word.split(" ")
+    return int(turn), level
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureRequest:
     """What a process of a target measures.

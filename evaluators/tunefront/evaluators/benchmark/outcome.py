@@ -25,10 +25,11 @@ from tunefront.evaluators.statistics.timing import (
     undisturbed_turns,
 )
 from tunefront.spaces import EvaluationError
-from tunefront.spaces.metric import reference_rate
+from tunefront.spaces.metric import LEVEL_SIGN, at_level, reference_rate
 
 from .gpu_checks import GPUS_SHARED
 from .interleaved import InterleavedRun
+from .participant import named
 from .target import TargetResult
 
 MOST_STEAL = 0.05
@@ -55,18 +56,22 @@ def measured(protocol: Protocol, run: InterleavedRun) -> Evaluation:
     baseline = next((other for other in others if isinstance(other, TargetResult)), None)
     beside = baseline.timing if baseline else None
     clock = {"ratio_clock": pair_clock(own.timing, beside)} if beside else {}
+    at_levels = relative_throughputs(own, baseline) if baseline else {}
     return Evaluation(
         status="ok",
         measurements=own.measurements,
-        relative=relative_throughput(own, baseline) if baseline else None,
+        relative=at_levels.get(own.timing.level),
+        relative_at=at_levels if own.lower else {},
         facts={**own.facts, **clock, "waited_s": run.waited_s},
         machine={**run.machine, **own.state},
         warnings=(
-            *warnings_of(own.timing, run.machine, protocol, beside),
+            *speed_warnings(own, protocol, baseline),
+            *machine_warnings(run.machine),
             *gpu_warnings(own.state, baseline.state if baseline else None),
             *own.warnings,
         ),
         blocks=digits(own.timing.latency_s * 1e3),
+        distributions=own.distributions,
     )
 
 
@@ -75,7 +80,13 @@ def speed_against(evaluation: Evaluation) -> Measurement | None:
 
     None if no such rate was measured.
     """
-    rate = reference_rate(m for m in INTERFACE_METRICS if m.name in evaluation.measurements)
+    parts = [name.partition(LEVEL_SIGN) for name in evaluation.measurements]
+    rate = reference_rate(
+        at_level(metric, level)
+        for plain, _, level in parts
+        for metric in INTERFACE_METRICS
+        if metric.name == plain
+    )
     return evaluation.relative or (evaluation.measurements[rate.name] if rate else None)
 
 
@@ -84,10 +95,18 @@ def plain_interim(evaluation: Evaluation) -> InterimResult:
     return InterimResult(speed=speed_against(evaluation))
 
 
-def relative_throughput(own: TargetResult, baseline: TargetResult) -> Measurement:
-    """Return the ratio of two targets' throughputs (items per second) in the same turns."""
-    seen = ratios(own.timing, baseline.timing)
-    scale = own.timing.items / baseline.timing.items
+def relative_throughputs(own: TargetResult, baseline: TargetResult) -> dict[str, Measurement]:
+    """Return the ratio of two targets' throughputs at every load level."""
+    return {
+        level: relative_throughput(timing, baseline.timings[level])
+        for level, timing in own.timings.items()
+    }
+
+
+def relative_throughput(own: Timing, baseline: Timing) -> Measurement:
+    """Return the ratio of two throughputs (items per second) in the same turns."""
+    seen = ratios(own, baseline)
+    scale = own.items / baseline.items
     wider = widening(np.log(seen))
     middle, low, high = ratio_interval([seen])
     value = scale * middle
@@ -95,14 +114,23 @@ def relative_throughput(own: TargetResult, baseline: TargetResult) -> Measuremen
     return Measurement(value=value, unit="x", low=low, high=high, samples=len(seen))
 
 
-def warnings_of(
-    timing: Timing, machine: Mapping[str, float], protocol: Protocol, baseline: Timing | None
-) -> tuple[str, ...]:
-    """Return warnings: wide interval, disturbed or dependent turns, few requests, steal, GPU use.
+def speed_warnings(
+    own: TargetResult, protocol: Protocol, baseline: TargetResult | None
+) -> list[str]:
+    """Return the warnings about the timings at all load levels, see `warnings_of`."""
+    beside = {} if baseline is None else baseline.timings
+    return [
+        text
+        for level, timing in own.timings.items()
+        for text in named(timing, warnings_of(timing, protocol, beside.get(level)))
+    ]
+
+
+def warnings_of(timing: Timing, protocol: Protocol, baseline: Timing | None) -> tuple[str, ...]:
+    """Return warnings about a timing: wide interval, disturbed or dependent turns, few requests.
 
     Args:
         timing: Timing of the candidate.
-        machine: State of the machine during the turns.
         protocol: The measurement protocol.
         baseline: Timing of the baseline in the same turns, or None.
     """
@@ -119,16 +147,23 @@ def warnings_of(
         shared = any(b.foreign > CLEAN_WAIT for side in sides for turn in side.blocks for b in turn)
         used = "cores or the GPU" if shared else "cores"
         found.append(f"other processes used the {used} in {disturbed} of {len(clean)} turns")
-    needed = protocol.requests_needed
-    if needed and timing.independent_requests < needed:
+    share, needed = protocol.percentile(timing.level), protocol.requests_needed(timing.level)
+    independent = timing.independent_requests(share) if needed else 0
+    if independent < needed:
         found.append(
-            f"{timing.independent_requests} independent requests were timed; the "
-            f"{percent_text(protocol.percentile)} percentile takes {needed}"
+            f"{independent} independent requests were timed; the "
+            f"{percent_text(share)} percentile takes {needed}"
         )
     correlation = autocorrelation(np.log(seen))
     if correlation > MOST_CORRELATION:
         shown = number_text(correlation)
         found.append(f"turns are not independent: the correlation of consecutive ones is {shown}")
+    return tuple(found)
+
+
+def machine_warnings(machine: Mapping[str, float]) -> tuple[str, ...]:
+    """Return warnings about the state of the machine during the turns: steal, GPU use."""
+    found: list[str] = []
     if machine.get("steal", 0.0) > MOST_STEAL:
         found.append(
             f"the hypervisor took {percent_text(machine['steal'], decimals=0)} of the time"

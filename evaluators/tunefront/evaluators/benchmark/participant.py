@@ -1,20 +1,47 @@
 """A target in a running benchmark: its processes, its blocks and the readings of its measures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from tunefront.evaluators.evaluation.built import built_measurements
-from tunefront.evaluators.interfaces.builtin import RequestSet, timing_of
+from tunefront.evaluators.interfaces.base import Percentiles
+from tunefront.evaluators.interfaces.builtin import (
+    AnyInterface,
+    highest_set,
+    read_request_sets,
+    timing_of,
+)
 from tunefront.evaluators.isolation.process import Child
 from tunefront.evaluators.measures.base import Measure, Reading
 from tunefront.evaluators.measures.processes import with_descendants
 from tunefront.evaluators.statistics.arrays import Floats
+from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.spaces import EvaluationError
+from tunefront.spaces.metric import at_level
 
 from .messages import ReadBack
 from .target import Target, TargetResult
+
+
+def measured_at(interface: AnyInterface, timing: Timing) -> dict[str, Measurement]:
+    """Return the measurements of an interface, named by the load level if there are several."""
+    measured = interface.measurements(timing)
+    known = [metric for metric in interface.metrics if metric.name in measured]
+    return {at_level(metric, timing.level).name: measured[metric.name] for metric in known}
+
+
+def distributed_at(interface: AnyInterface, timing: Timing) -> dict[str, Percentiles]:
+    """Return the distributions of an interface, named as in `measured_at`."""
+    found = interface.distributions(timing)
+    known = [metric for metric in interface.metrics if metric.name in found]
+    return {at_level(metric, timing.level).name: found[metric.name] for metric in known}
+
+
+def named(timing: Timing, warnings: Iterable[str]) -> list[str]:
+    """Return warnings about a timing with the load level before them if there are several."""
+    return [f"load {timing.level}: {text}" if timing.level else text for text in warnings]
 
 
 class Participant:
@@ -30,8 +57,9 @@ class Participant:
         self.target = target
         self.places = places
         self.children = dict(zip(places, children, strict=True))
-        self.made = RequestSet.read(target.requests)
-        self.blocks: list[list[Block]] = []
+        self.sets = read_request_sets(target.requests)
+        self.blocks: dict[str, list[list[Block]]] = {level: [] for level in self.sets}
+        """Blocks by load level, then by turn, then by replica."""
         self.pids: list[int] = []
         self.load_s = self.warmup_s = 0.0
         self.result: TargetResult | None = None
@@ -45,9 +73,13 @@ class Participant:
         self.children[place].check()
 
     @property
-    def timing(self) -> Timing:
-        """A copy of the timing so far; later blocks do not change it."""
-        return timing_of(self.made, self.blocks, self.target.clocked_by)
+    def turns(self) -> int:
+        """Number of turns that it has completed at every load level."""
+        return min(len(turns) for turns in self.blocks.values())
+
+    def timing(self, level: str) -> Timing:
+        """Return a copy of the timing so far at a load level; later blocks do not change it."""
+        return timing_of(self.sets[level], self.blocks[level], self.target.clocked_by)
 
     @property
     def reports(self) -> bool:
@@ -100,14 +132,14 @@ class Participant:
         for reading in self._readings_of(long=True):
             reading.after_block(blocks)
 
-    def add_turn(self, blocks: list[Block]) -> None:
-        """Keep the blocks of a turn and read what is read after it."""
+    def add_turn(self, level: str, blocks: list[Block]) -> None:
+        """Keep the blocks of a turn at a load level and read what is read after it."""
         readings = self._readings_of(long=False)
         for reading in readings:
             reading.after_block(blocks)
         if foreign := max((reading.foreign() for reading in readings), default=0.0):
             blocks = [replace(block, foreign=foreign) for block in blocks]
-        self.blocks.append(blocks)
+        self.blocks[level].append(blocks)
 
     def _readings_of(self, *, long: bool) -> list[Reading]:
         """Return the readings of measures that need longer blocks, or of the others."""
@@ -120,27 +152,40 @@ class Participant:
             if measure.inside:
                 reading.take_reports([reply["reports"][measure.inside] for reply in replies])
 
-    def measure(self, pace: Floats) -> TargetResult:
+    def measure(self, pace: Mapping[str, Floats]) -> TargetResult:
         """Return the result of the turns so far, without properties read back.
 
         Args:
-            pace: The machine's pace in each turn, shape `(turns,)`.
+            pace: The machine's pace in each turn, shape `(turns,)`, by load level.
         """
-        timing = replace(self.timing, pace=pace)
-        measurements = {
-            **self.made.interface.measurements(timing),
-            **built_measurements(self.target.candidate),
-        }
+        timings = {level: replace(self.timing(level), pace=pace[level]) for level in self.sets}
+        highest = highest_set(self.sets)
+        interface, timing = highest.interface, timings[highest.level]
+        measurements = built_measurements(self.target.candidate)
+        distributions: dict[str, Percentiles] = {}
+        for one in timings.values():
+            measurements |= measured_at(interface, one)
+            distributions |= distributed_at(interface, one)
         for reading in self._readings:
             measurements |= reading.measurements(timing)
         facts = {"load_s": self.load_s, "warmup_s": self.warmup_s, "clock": timing.clock}
         warnings = (
-            *self.made.interface.warnings(timing, self.target.cores),
+            *(
+                text
+                for one in timings.values()
+                for text in named(one, interface.warnings(one, self.target.cores))
+            ),
             *(text for reading in self._readings for text in reading.warnings()),
         )
         state = {name: value for one in self._readings for name, value in one.state().items()}
         self.result = TargetResult(
-            timing=timing, measurements=measurements, facts=facts, warnings=warnings, state=state
+            timing=timings.pop(highest.level),
+            measurements=measurements,
+            facts=facts,
+            warnings=warnings,
+            state=state,
+            lower=timings,
+            distributions=distributions,
         )
         return self.result
 

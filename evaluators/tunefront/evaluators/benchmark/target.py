@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tunefront.evaluators.interfaces.base import Percentiles
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Timing
 from tunefront.spaces import Configuration, Resources, resources_of
@@ -58,12 +59,14 @@ class TargetResult:
     """A target result: the timing and measurements of one target.
 
     Attributes:
-        timing: Its timed blocks.
+        timing: Its timed blocks; at the highest load level if there are several.
         measurements: Speed, size on disk, and what the measures of the run report.
         facts: Seconds of loading and of warm-up, the clock that was used and, after the last turn,
             properties read back from the running candidate.
         warnings: Warnings of its measures: why their values may be wrong.
         state: State of what its measures watch, such as its GPUs' clock in its turns.
+        lower: Its timed blocks at the lower load levels, by name.
+        distributions: Percentiles of times of single requests, by metric and load level.
     """
 
     timing: Timing
@@ -71,3 +74,10 @@ class TargetResult:
     facts: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
     state: Mapping[str, float] = field(default_factory=dict)
+    lower: Mapping[str, Timing] = field(default_factory=dict)
+    distributions: Mapping[str, Percentiles] = field(default_factory=dict)
+
+    @property
+    def timings(self) -> dict[str, Timing]:
+        """The timed blocks at every load level; of a single level under an empty name."""
+        return {**self.lower, self.timing.level: self.timing}

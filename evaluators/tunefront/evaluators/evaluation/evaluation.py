@@ -44,13 +44,16 @@ class Evaluation:
             comparisons; the weight is 0 if quality evaluation stopped before the item.
         outputs: Example outputs for a few items.
         relative: Throughput relative to the baseline's in the same turns; None if the baseline was
-            not measured interleaved with it.
+            not measured interleaved with it. At the highest load level if there are several.
+        relative_at: The same at each of several load levels, by name; empty if there is one.
         interim: The interim result after the first turns; None if measuring ended without one.
         facts: Properties read back from the running candidate, and data on how it was measured.
         machine: State of the machine during measuring (`MachineState`, and of GPUs if used).
         warnings: Warnings: reasons to trust the measurements less; empty without any.
         blocks: Median request latency of each turn in ms, disturbed turns included.
         curves: Values that were reported while it ran, by metric: each a step and the value.
+        distributions: Percentiles of times of single requests, by metric: each a percentage and the
+            value.
         seconds: Seconds by stage, without waiting; `waiting` for cores in use and for a quiet
             machine; and `total`.
         reused: Names of the products that were found in the store.
@@ -65,12 +68,14 @@ class Evaluation:
     items: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     outputs: tuple[Sample, ...] = ()
     relative: Measurement | None = None
+    relative_at: Mapping[str, Measurement] = field(default_factory=dict)
     interim: InterimResult | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     machine: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     blocks: tuple[float, ...] = ()
     curves: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    distributions: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     reused: tuple[str, ...] = ()
     cause: FailureCause | None = None
@@ -92,6 +97,10 @@ class Evaluation:
         }
         for name, value in cleaned.items():
             object.__setattr__(self, name, value)
+
+    def ratio(self, level: str) -> Measurement | None:
+        """Return `relative` at a load level; at the highest one if the name is empty."""
+        return self.relative_at.get(level) if level else self.relative
 
     @property
     def own_s(self) -> float:

@@ -82,6 +82,18 @@ class Connection(H11Protocol):
         self._wait()
         super().on_response_complete()
 
+    def pause_writing(self) -> None:
+        """Limit the time in which the client takes what waits to be sent."""
+        super().pause_writing()
+        self._wait()
+
+    def resume_writing(self) -> None:
+        """Go on with a response; after its end the connection still waits for its client."""
+        super().resume_writing()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_timer()
+            self._among.go_on(self)
+
     def abort(self) -> None:
         """Close at once, without sending what the client has not taken."""
         self.transport.abort()

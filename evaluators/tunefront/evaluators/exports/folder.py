@@ -5,8 +5,11 @@ processor/                      tokenizer or image processor
 extensions/                     the user's extension files that the candidate needs
 samples.npz (or sample.json)    recorded inputs and outputs
 run.py                          runs the model without tunefront
-serve.py, connections.py        serves the model over HTTP without tunefront
-inputs.json                     input rules of the server
+serve.sh                        starts the server, if the runtime is one
+serve.py, connections.py        serves the model over HTTP without tunefront; of a model that writes
+                                text serve.py alone
+inputs.json                     input rules of the server of tensors
+generation.json                 end tokens, context and vocabulary of a model that writes text
 Dockerfile                      builds an image that runs serve.py
 quality_items.npy               quality of each item, for `tunefront recheck`
 configuration.json, README.md   documentation
@@ -14,11 +17,12 @@ manifest.json                   sha256 of every file, versions, hardware, measur
 """
 
 import ast
+import importlib.util
 import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -27,6 +31,9 @@ from tunefront.evaluators.exports.contents import Entry, entries, read_plain, sh
 from tunefront.evaluators.exports.open import deployment_of, open_candidate
 from tunefront.evaluators.exports.package_code import code_in_packages
 from tunefront.evaluators.interfaces.builtin import AnyInterface
+from tunefront.evaluators.interfaces.generation import ModelLimits
+from tunefront.evaluators.interfaces.generation.run_script import ABOUT, NOT_EXPORTED
+from tunefront.evaluators.interfaces.source_bundle import bundle
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.runtimes.base import Deployment
 from tunefront.spaces import Configuration, ExportError
@@ -35,6 +42,8 @@ MANIFEST = "manifest.json"
 RUN_SCRIPT = "run.py"
 SERVER = "serve.py"
 CONNECTIONS = "connections.py"
+TEXT_SERVER = "tunefront.evaluators.exports.serve_text"
+"""Module whose code becomes serve.py of a model that writes text."""
 INPUTS = "inputs.json"
 README = "README.md"
 EXTENSIONS = "extensions"
@@ -96,7 +105,9 @@ def copy_candidate(
     script = with_safe_imports(deployment.script)
     if deployment.gpu and "torch" in deployment.requirements:
         script += _GPU_LINES
-    (folder / RUN_SCRIPT).write_text(script + interface.sample_script)
+    (folder / RUN_SCRIPT).write_text(script + interface.sample_script())
+    for name, content in deployment.files.items():
+        (folder / name).write_text(content)
     return deployment
 
 
@@ -143,6 +154,34 @@ def write_server(folder: Path, inputs: Sequence[TensorSpec], request: Inputs) ->
     (folder / INPUTS).write_text(json.dumps(fields, indent=2) + "\n")
     for name in (SERVER, CONNECTIONS):
         shutil.copyfile(Path(__file__).with_name(name), folder / name)
+
+
+def write_about(folder: Path, stop: Sequence[int], limits: ModelLimits | None) -> None:
+    """Write the tokens that end a response, and what requests must keep, for run.py and serve.py.
+
+    Args:
+        folder: The export.
+        stop: The tokens.
+        limits: The context and vocabulary; None if they are not known.
+    """
+    fields = {"stop": list(stop), **asdict(limits or ModelLimits(context=0, vocabulary=0))}
+    (folder / ABOUT).write_text(json.dumps(fields, indent=2) + "\n")
+
+
+def write_text_server(folder: Path) -> None:
+    """Write the HTTP server of a model that writes text: one file, the code of `serve_text`."""
+    spec = importlib.util.find_spec(TEXT_SERVER)
+    assert spec is not None and spec.origin is not None
+    docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text()))
+    code = bundle([f"{TEXT_SERVER}:main"], without=NOT_EXPORTED)
+    head = f'"""{docstring}\n"""\n\nfrom __future__ import annotations\n\n'
+    script = f'{head}{code}\n\n\nif __name__ == "__main__":\n    main()\n'
+    (folder / SERVER).write_text(with_safe_imports(script))
+
+
+def is_text_server(folder: Path) -> bool:
+    """Return whether an export has the server of a model that writes text."""
+    return (folder / SERVER).is_file() and (folder / ABOUT).is_file()
 
 
 def write_recorded_outputs(folder: Path, interface: AnyInterface, request: Any) -> None:

@@ -262,7 +262,7 @@ def application(
     async def predict(request: Request) -> Response:
         try:
             served.check_room()
-            answer = await served.answer(await _body(request, most_bytes, receive_s))
+            answer = await served.answer(await read_body(request, most_bytes, receive_s))
         except Refused as refused:
             return refusal(refused)
         except ClientDisconnect:
@@ -279,8 +279,13 @@ def refusal(refused: Refused) -> Response:
     return Response(detail, refused.status, headers, media_type="application/json")
 
 
-async def _body(request: Request, most_bytes: int, receive_s: float) -> bytes:
-    """Return the body; stop reading as soon as it is known to be too large or too slow."""
+async def read_body(request: Request, most_bytes: int, receive_s: float) -> bytes:
+    """Return the body; stop reading as soon as it is known to be too large or too slow.
+
+    Raises:
+        Refused: If the content type is not JSON (status 415), or the body is too large (413) or
+            too slow (408).
+    """
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise Refused(415, "the content type must be application/json")
     if int(request.headers.get("content-length", "0")) > most_bytes:
@@ -303,7 +308,7 @@ async def _too_large(request: Request, most_bytes: int) -> Refused:
     A connection that is closed while its client sends is reset, and the client reads no response.
     """
     if "expect" not in request.headers:  # a client that waits for leave sends nothing yet
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, RuntimeError):  # RuntimeError: all of it has arrived
             async with asyncio.timeout(LINGER_S):
                 async for _ in request.stream():
                     pass
@@ -356,7 +361,7 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _about(folder: Path) -> dict[str, object]:
+def origin(folder: Path) -> dict[str, object]:
     """Return experiment, trial and creation time from the manifest."""
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text()) if path.is_file() else {}
@@ -375,17 +380,9 @@ def module_in(folder: Path, name: str) -> ModuleType:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until a signal arrives, or print the recorded request."""
-    parser = argparse.ArgumentParser(description="Serve the exported model over HTTP.")
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0: all machines")
-    parser.add_argument("--port", type=int, default=8000)
-    named = "a name in the Host of requests, besides --host and localhost; repeatable"
-    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=named)
-    parser.add_argument("--most-mb", type=float, default=16, help="size of a body")
+    parser = server_options_parser("Serve the exported model over HTTP.")
     told = "how many times as large as the recorded request's an input may be"
     parser.add_argument("--most-times", type=int, default=64, help=told)
-    parser.add_argument("--waiting", type=int, default=32, help="requests that may wait")
-    parser.add_argument("--receive-s", type=float, default=30, help="time to send a request, s")
-    parser.add_argument("--connections", type=int, default=256, help="open at once, at most")
     parser.add_argument("--example", action="store_true", help="print the recorded request")
     chosen = parser.parse_args(arguments)
     if chosen.example:
@@ -396,10 +393,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     inputs = read_inputs(HERE, chosen.most_times)
     served = ServedModel(model.load, model.run, inputs, chosen.waiting)
     limit = body_limit(inputs, int(chosen.most_mb * 2**20))
-    app = application(served, _about(HERE), limit, chosen.receive_s)
-    served_app = HostCheck(app, chosen.host, chosen.allow_host)
-    limits = connections.server_options(chosen.connections, chosen.receive_s)
-    uvicorn.run(served_app, host=chosen.host, port=chosen.port, server_header=False, **limits)
+    app = application(served, origin(HERE), limit, chosen.receive_s)
+    listen(app, chosen, connections.server_options(chosen.connections, chosen.receive_s))
+
+
+def server_options_parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser of the options of all servers."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0: all machines")
+    parser.add_argument("--port", type=int, default=8000)
+    named = "a name in the Host of requests, besides --host and localhost; repeatable"
+    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=named)
+    parser.add_argument("--most-mb", type=float, default=16, help="size of a body")
+    parser.add_argument("--waiting", type=int, default=32, help="requests that may wait")
+    parser.add_argument("--receive-s", type=float, default=30, help="time to send a request, s")
+    parser.add_argument("--connections", type=int, default=256, help="open at once, at most")
+    return parser
+
+
+def listen(app: ASGIApp, chosen: argparse.Namespace, limits: Mapping[str, Any]) -> None:
+    """Serve an application until a signal arrives; see `server_options` for the limits."""
+    checked = HostCheck(app, chosen.host, chosen.allow_host)
+    uvicorn.run(checked, host=chosen.host, port=chosen.port, server_header=False, **limits)
 
 
 if __name__ == "__main__":

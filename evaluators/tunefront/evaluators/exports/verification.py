@@ -7,6 +7,7 @@ are not required.
 
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from tunefront.evaluators.exports.open import missing_gpu, open_candidate
 from tunefront.evaluators.interfaces.base import Comparison, no_collection
 from tunefront.evaluators.interfaces.builtin import RequestSet, interface_of, timing_of
 from tunefront.evaluators.interfaces.endpoint import MEASURED_FACTS, Endpoint
+from tunefront.evaluators.interfaces.generation import GenerationResponse
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.interfaces.tensors import TOLERANCE
 from tunefront.evaluators.measures.base import Reading
@@ -31,7 +33,14 @@ from tunefront.evaluators.statistics.formatting import number_text, percent_text
 from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.spaces import NOT_QUANTIZED, Configuration, ExportError, detect_hardware
 
-from .folder import problems_text, read_manifest, tampered, unsafe_parts
+from .folder import (
+    SERVER,
+    is_text_server,
+    problems_text,
+    read_manifest,
+    tampered,
+    unsafe_parts,
+)
 
 MISMATCH = 5
 SPEED_TOLERANCE = 0.25
@@ -39,7 +48,8 @@ SPEED_TOLERANCE = 0.25
 
 On another machine the change is only reported.
 """
-
+SERVER_S = 600.0
+"""Longest time in seconds until `serve.py --sample` has opened the export and answered."""
 ROUNDED_ACTIVATIONS = 2e-2
 """Tolerance of outputs where a GPU quantizes activations; estimated, not measured on GPUs."""
 
@@ -78,7 +88,37 @@ def run_verification(folder: Path, seconds: float = 3.0) -> list[Check]:
         return checks
     if missing := missing_gpu(CandidateRecord.read(folder), detect_hardware()):
         return [*checks, Check(name="outputs", holds=False, detail=f"does not run: {missing}")]
-    return [*checks, *_running(folder, manifest, seconds)]
+    checks += _running(folder, manifest, seconds)
+    return [*checks, *([server_check(folder)] if is_text_server(folder) else [])]
+
+
+def server_check(folder: Path) -> Check:
+    """Check that serve.py generates the recorded tokens, without a port.
+
+    It is left open if the libraries that only the server needs are not installed.
+    """
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-I", str(folder / SERVER), "--sample"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SERVER_S,
+        )
+    except subprocess.TimeoutExpired:
+        detail = f"{SERVER} --sample has not answered after {SERVER_S:g} s"
+        return Check(name="server", holds=False, detail=detail)
+    if ran.returncode:
+        last = (ran.stderr.strip().splitlines() or [f"exit code {ran.returncode}"])[-1][-300:]
+        missing = last.startswith("ModuleNotFoundError")
+        return Check(name="server", holds=None if missing else False, detail=last)
+    (choice,) = json.loads(ran.stdout.splitlines()[-1])["choices"]
+    record = CandidateRecord.read(folder)
+    interface = interface_of(record.interface)
+    _, recorded = interface.read_sample(folder)
+    now = GenerationResponse(tokens=tuple(choice["token_ids"]))
+    found = interface.compare(recorded, now, tolerance_of(record.configuration))
+    return Check(name="server", holds=found.holds, detail=found.detail)
 
 
 def tolerance_of(configuration: Configuration) -> float:
@@ -102,7 +142,7 @@ class ExportRun:
     Attributes:
         outputs: The response to the recorded request, compared with the recorded one.
         facts: Read-back of the endpoint.
-        values: By metric: time of the recorded request, alone; peak memory of the endpoint's
+        values: By metric: times of the recorded request, alone; peak memory of the endpoint's
             processes and their descendants, and if it runs on GPUs their memory there.
     """
 
@@ -130,13 +170,12 @@ def run_sample(folder: Path, seconds: float) -> ExportRun:
         facts = endpoint.facts()
     finally:
         endpoint.close()
-    first = next(m for m in interface.metrics if m.direction == "minimize")
-    measured = interface.measurements(timing)[first.name].value
+    measured = interface.measurements(timing)
     return ExportRun(
         outputs=interface.compare(recorded, now, tolerance_of(record.configuration)),
         facts=facts,
         values={
-            first.name: measured,
+            **{name: measured[name].value for name in interface.checked if name in measured},
             PEAK_MEMORY.name: peak_mb,
             **{name: m.value for name, m in gpu_memory.measurements(timing).items()},
         },
@@ -177,7 +216,7 @@ def _figure(name: str, value: float, manifest: Mapping[str, Any], same_machine: 
     return Check(name=name, holds=bool(change <= SPEED_TOLERANCE), detail=detail)
 
 
-DECIDING = ("files", "outputs", "choices")
+DECIDING = ("files", "outputs", "choices", "server")
 """Checks that decide; measurements only warn, because machines are shared."""
 
 

@@ -16,6 +16,8 @@ from tunefront.spaces.metric import Metric
 from .endpoint import Endpoint
 from .load import Load
 
+Percentiles = tuple[tuple[float, float], ...]
+"""Percentiles of a metric: of each a percentage and the value."""
 STEADY = 0.05
 """Largest relative difference of two passes in a row at which warm-up ends."""
 
@@ -68,7 +70,8 @@ class Interface(ABC, Generic[RequestT, ResponseT, EndpointT]):
     Attributes:
         name: Its name in extensions and files.
         metrics: The metrics of `measurements`, in the order of their listings.
-        sample_script: End of an export's run.py: runs the recorded request and compares.
+        unserved: Why an export can be without serve.py although its runtime can be served.
+        checked: Names of the metrics, times of one request alone, that exports are checked by.
         script_needs: Distributions that it needs in an export with a tokenizer, in addition to
             those of the runtime.
         usage: Python lines that open an export and call it, for its README.
@@ -77,10 +80,15 @@ class Interface(ABC, Generic[RequestT, ResponseT, EndpointT]):
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
-    sample_script: ClassVar[str]
+    unserved: ClassVar[str]
+    checked: ClassVar[tuple[str, ...]]
     script_needs: ClassVar[tuple[str, ...]] = ()
     usage: ClassVar[str]
     in_parts: ClassVar[bool] = False
+
+    @abstractmethod
+    def sample_script(self) -> str:
+        """Return the end of an export's run.py: it runs the recorded request and compares."""
 
     @abstractmethod
     def write(self, requests: Sequence[RequestT], folder: Path) -> None:
@@ -124,6 +132,10 @@ class Interface(ABC, Generic[RequestT, ResponseT, EndpointT]):
     def least_requests(self, load: Load) -> int:
         """Return the fewest requests that a pass under a load must have."""
         return 1
+
+    def distributions(self, timing: Timing) -> Mapping[str, Percentiles]:
+        """Return percentiles of metrics of single requests: of each a percentage and the value."""
+        return {}
 
     def warnings(self, timing: Timing, cores: int) -> Sequence[str]:
         """Return why the timing may be wrong.

@@ -37,11 +37,12 @@ def interface_of(name: str) -> AnyInterface:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestSet:
-    """The requests that speed is measured with.
+    """The requests that speed is measured with, at one load level.
 
     Attributes:
         interface: The interface of the requests.
         load: When they are sent.
+        level: Name of the load level; empty if there is only one.
         requests: The requests.
         parts: Number of equal parts of the requests; a turn is timed with one of them.
         slo: Limits of single requests by metric, which goodput counts.
@@ -49,6 +50,7 @@ class RequestSet:
 
     interface: AnyInterface
     load: Load
+    level: str = ""
     requests: Sequence[Any]
     parts: int = 1
     slo: Mapping[str, float] = field(default_factory=dict)
@@ -67,29 +69,45 @@ class RequestSet:
         """Return the size of a pass over the requests of a turn."""
         return self.interface.size(self.part(turn))
 
-    def write(self, folder: Path) -> None:
-        """Write the requests and their load to a folder."""
-        fields = {
-            "interface": self.interface.name,
-            "parts": self.parts,
-            "slo": dict(self.slo),
-            "load": asdict(self.load),
-        }
-        (folder / LOAD_FILE).write_text(json.dumps(fields) + "\n")
-        self.interface.write(self.requests, folder)
 
-    @classmethod
-    def read(cls, folder: Path) -> "RequestSet":
-        """Read the requests that `write` wrote."""
-        fields = json.loads((folder / LOAD_FILE).read_text())
-        interface = interface_of(fields["interface"])
-        return cls(
+def write_request_sets(sets: Sequence[RequestSet], folder: Path) -> None:
+    """Write the requests of all load levels to a folder; fewer ones are the first of the most."""
+    most = max(sets, key=lambda one: len(one.requests))
+    levels = [
+        {"level": one.level, "load": asdict(one.load), "requests": len(one.requests)}
+        for one in sets
+    ]
+    fields = {
+        "interface": most.interface.name,
+        "parts": most.parts,
+        "slo": dict(most.slo),
+        "levels": levels,
+    }
+    (folder / LOAD_FILE).write_text(json.dumps(fields) + "\n")
+    most.interface.write(most.requests, folder)
+
+
+def read_request_sets(folder: Path) -> dict[str, RequestSet]:
+    """Read what `write_request_sets` wrote: the requests of each load level by its name."""
+    fields = json.loads((folder / LOAD_FILE).read_text())
+    interface = interface_of(fields["interface"])
+    requests = interface.read(folder)
+    return {
+        one["level"]: RequestSet(
             interface=interface,
-            load=Load(**fields["load"]),
-            requests=interface.read(folder),
+            load=Load(**{**one["load"], "times_s": tuple(one["load"]["times_s"])}),
+            level=one["level"],
+            requests=requests[: one["requests"]],
             parts=fields["parts"],
             slo=fields["slo"],
         )
+        for one in fields["levels"]
+    }
+
+
+def highest_set(sets: Mapping[str, RequestSet]) -> RequestSet:
+    """Return the requests of the highest load level, of those by its name."""
+    return sets[max(sets, key=lambda level: float(level or 0))]
 
 
 def timing_of(
@@ -113,4 +131,5 @@ def timing_of(
         threads=threads,
         open_loop=made.load.open_loop,
         slo=made.slo,
+        level=made.level,
     )

@@ -116,13 +116,7 @@ class TensorEndpoint(Endpoint):
         return self.call(inputs)
 
 
-class Tensors(Interface[Inputs, Sequence[Array], TensorEndpoint]):
-    """Requests of named arrays, called one after another in one thread."""
-
-    name = "tensors"
-    in_parts = True
-    metrics = TENSOR_METRICS
-    sample_script = """
+_SAMPLE_SCRIPT = """
 
 if __name__ == "__main__":
     samples = np.load(HERE / "samples.npz")
@@ -131,11 +125,27 @@ if __name__ == "__main__":
     print("output", output.shape, "| largest difference", difference)
 """
 
+
+class Tensors(Interface[Inputs, Sequence[Array], TensorEndpoint]):
+    """Requests of named arrays, called one after another in one thread."""
+
+    name = "tensors"
+    in_parts = True
+    metrics = TENSOR_METRICS
+    unserved = (
+        "its outputs are scores of tokens, which answer no request; search `task: text-generation` "
+        "for a model that writes text"
+    )
+    checked = (LATENCY.name,)
     usage = """\
 from tunefront.evaluators import load
 model = load("path/to/this/folder")
 outputs = model(inputs)  # inputs by name, as in samples.npz without "input_"; a list
 """
+
+    def sample_script(self) -> str:
+        """Return lines that run the recorded arrays."""
+        return _SAMPLE_SCRIPT
 
     def write(self, requests: Sequence[Inputs], folder: Path) -> None:
         """Write one file of arrays for each request."""
@@ -275,19 +285,23 @@ def speed_of(timing: Timing) -> dict[str, Measurement]:
 
     Percentiles are of single requests, by the same clock as the median. The intervals also cover
     the choice of the timed items: other items of the data take other times. Requests that are
-    repeated count for a percentile by how much their times differ among themselves.
+    repeated, or that a slow moment of the machine made alike, count for a percentile by how much
+    their times differ among themselves.
     """
     kept, times = timing.kept, timing.request_times
     turns, pooled = int(kept.sum()), np.concatenate(times) * 1e3
     each = np.array([one.mean() for one in times])
-    independent = timing.independent_requests
+    percentiles = {
+        metric: (metric.percentile or 0.0, timing.independent_requests(metric.percentile or 0.0))
+        for metric in (LATENCY_P90, LATENCY_P99)
+    }
     latency = median_interval(timing.latency_s[kept] * 1e3)
     rate = median_interval(timing.rate[kept] * timing.items)
     measured = {
         LATENCY: (widened(latency, median_interval(each)), len(pooled)),
         **{
-            metric: (quantile_interval(pooled, metric.percentile or 0.0, independent), independent)
-            for metric in (LATENCY_P90, LATENCY_P99)
+            metric: (quantile_interval(pooled, share, independent), independent)
+            for metric, (share, independent) in percentiles.items()
         },
         THROUGHPUT: (widened(rate, mean_interval(each)), turns),
     }

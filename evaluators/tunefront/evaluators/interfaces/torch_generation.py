@@ -15,7 +15,8 @@ from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import EvaluationError
 
 from .endpoint import Facts
-from .generation import GenerationEndpoint, GenerationRequest, TokenEvent
+from .generation import GenerationEndpoint, GenerationRequest, ModelLimits, TokenEvent
+from .generation.prompt_lookup import NGRAM_TOKENS, looked_up
 from .torch_tensors import NAME_OF, switched_precision
 
 PORTION = 128
@@ -31,15 +32,18 @@ class _Row:
         number: Number of the request.
         left: Tokens still to generate.
         stop: Tokens that end it early.
-        length: Tokens of it in the cache.
-        last: Its last token, which is not in the cache yet.
+        tokens: Its prompt and its response so far; the last one is not in the cache yet.
     """
 
     number: int
     left: int
     stop: tuple[int, ...]
-    length: int
-    last: int
+    tokens: list[int]
+
+    @property
+    def length(self) -> int:
+        """Number of its tokens in the cache."""
+        return len(self.tokens) - 1
 
 
 class TorchGeneration(GenerationEndpoint):
@@ -50,19 +54,27 @@ class TorchGeneration(GenerationEndpoint):
     joins the others as soon as there is room. Rows are padded on the left, and the mask hides the
     padding; the KV cache holds every token, in the precision of the model.
 
+    With prompt lookup, a step also computes the tokens that `looked_up` proposes for each row, and
+    keeps those that are the most likely ones: a step emits several tokens where the response
+    repeats its prompt.
+
     Args:
         model: The model, in eval mode, on its device.
         max_batch: Largest number of requests that run together.
+        lookup: Largest number of tokens that are proposed by prompt lookup in each step.
 
     Raises:
         EvaluationError: If the model has layers other than attention, whose state can't be joined
             (cause "unsupported").
     """
 
-    def __init__(self, model: torch.nn.Module, max_batch: int) -> None:
+    def __init__(self, model: torch.nn.Module, max_batch: int, lookup: int = 0) -> None:
         check_layers(model)
         self._model: Any = model
+        config: Any = model.config
+        self._limits = ModelLimits.of(config.get_text_config())
         self._max_batch = max_batch
+        self._lookup = lookup
         self._device = next(model.parameters()).device
         known = inspect.signature(model.forward).parameters
         self._cache_key = "cache" if "cache" in known else "past_key_values"
@@ -80,7 +92,8 @@ class TorchGeneration(GenerationEndpoint):
         return module
 
     def submit(self, request: GenerationRequest) -> int:
-        """Put a request at the end of the queue."""
+        """Check a request and put it at the end of the queue."""
+        self._limits.check(request)
         number = next(self._numbers)
         self._waiting.append((number, request))
         return number
@@ -119,6 +132,7 @@ class TorchGeneration(GenerationEndpoint):
 
         The tokens pass through the KV cache, `PORTION` at a time.
         """
+        self._limits.check_text(tokens)
         cache, given = _new_cache(), list(tokens[:-1])
         for start in range(0, len(given), PORTION):
             part = given[start : start + PORTION]
@@ -135,6 +149,7 @@ class TorchGeneration(GenerationEndpoint):
             "device": device,
             "precision": switched_precision(NAME_OF.get(_most(floats), "other"), device),
             "max_batch": self._max_batch,
+            "prompt_lookup_tokens": self._lookup,
             "threads": torch.get_num_threads(),
             "attention_implementation": str(self._model.config._attn_implementation),
         }
@@ -145,30 +160,58 @@ class TorchGeneration(GenerationEndpoint):
 
     def _start(self, number: int, request: GenerationRequest) -> None:
         """Read a prompt, emit its first token, and add it to the running requests."""
-        length, cache = len(request.prompt), _new_cache()
-        places = torch.arange(length, device=self._device)[None]
-        ids = self._ids([request.prompt])
-        scores = self._forward(ids, places, None, cache, **self._last_only)
-        row = _Row(number=number, left=request.new_tokens, stop=request.stop, length=length, last=0)
-        self._emit([row], scores)
+        tokens, cache = list(request.prompt), _new_cache()
+        places = torch.arange(len(tokens), device=self._device)[None]
+        scores = self._forward(self._ids([tokens]), places, None, cache, **self._last_only)
+        row = _Row(number=number, left=request.new_tokens, stop=request.stop, tokens=tokens)
+        self._emit([row], [[]], scores[:, -1:])
         if not _ended(row):
             self._cache = cache if self._cache is None else _joined(self._cache, cache)
             self._rows.append(row)
 
     def _continue(self) -> None:
-        """Emit one token of every running request."""
+        """Emit at least one token of every running request."""
+        drafts = [self._draft(row) for row in self._rows]
+        longest = max(map(len, drafts))
         lengths = torch.tensor([row.length for row in self._rows], device=self._device)
         width = int(lengths.max())
         mask = None
         if any(row.length < width for row in self._rows):
-            places = torch.arange(width + 1, device=self._device)
+            places = torch.arange(width + 1 + longest, device=self._device)
             mask = (places >= width - lengths[:, None]).long()
-        ids = self._ids([[row.last] for row in self._rows])
-        scores = self._forward(ids, lengths[:, None], mask, self._cache)
-        for row in self._rows:
-            row.length += 1
-        self._emit(self._rows, scores)
+        given = [
+            [row.tokens[-1], *draft, *[0] * (longest - len(draft))]
+            for row, draft in zip(self._rows, drafts, strict=True)
+        ]
+        steps = torch.arange(1 + longest, device=self._device)
+        scores = self._forward(self._ids(given), lengths[:, None] + steps, mask, self._cache)
+        self._emit(self._rows, drafts, scores)
+        self._align(width, lengths)
         self._keep([place for place, row in enumerate(self._rows) if not _ended(row)])
+
+    def _draft(self, row: _Row) -> list[int]:
+        """Return proposed next tokens of a row; one token less than are still to generate."""
+        return looked_up(row.tokens, min(self._lookup, row.left - 1), NGRAM_TOKENS)
+
+    def _align(self, width: int, before: torch.Tensor) -> None:
+        """Remove what a step has read in vain: the proposed tokens that were wrong, and padding.
+
+        Args:
+            width: Tokens in the cache of the longest row before the step.
+            before: Tokens in the cache of each row before the step.
+        """
+        lengths = torch.tensor([row.length for row in self._rows], device=self._device)
+        if self._cache.get_seq_length() == width + int((lengths - before).min()):
+            return
+        longest = int(lengths.max())
+        ends = width - before + lengths
+        places = torch.arange(longest, device=self._device) + (ends - longest)[:, None]
+        places = places.clamp(min=0)[:, None, :, None]
+        for layer in _filled(self._cache):
+            for name in ("keys", "values"):
+                states = getattr(layer, name)
+                shape = (-1, states.shape[1], -1, states.shape[3])
+                setattr(layer, name, states.gather(2, places.expand(shape)))
 
     def _ids(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         return torch.tensor([list(row) for row in rows], device=self._device)
@@ -194,17 +237,26 @@ class TorchGeneration(GenerationEndpoint):
         scores: torch.Tensor = outputs.logits
         return scores
 
-    def _emit(self, rows: Sequence[_Row], scores: torch.Tensor) -> None:
-        """Choose the next token of each row by its last scores, and record the events."""
-        last = scores[:, -1]
-        if not bool(torch.isfinite(last).all()):
+    def _emit(
+        self, rows: Sequence[_Row], drafts: Sequence[Sequence[int]], scores: torch.Tensor
+    ) -> None:
+        """Add the most likely next tokens to each row, and record the events.
+
+        Args:
+            rows: The rows.
+            drafts: The proposed tokens of each row, whose scores follow those of its last token.
+            scores: Scores `(rows, tokens, vocabulary)`.
+        """
+        if not bool(torch.isfinite(scores).all()):
             raise EvaluationError("scores hold NaN or infinite values", cause="invalid output")
-        tokens = last.argmax(-1).tolist()
+        chosen = scores.argmax(-1).tolist()
         now = time.perf_counter()
-        for row, token in zip(rows, tokens, strict=True):
-            row.last, row.left = token, row.left - 1
+        for row, draft, likely in zip(rows, drafts, chosen, strict=True):
+            new = _until_stop(likely[: 1 + _agreeing(draft, likely)], row.stop)
+            row.tokens += new
+            row.left -= len(new)
             self._events.append(
-                TokenEvent(request=row.number, tokens=(token,), arrival_s=now, end=_ended(row))
+                TokenEvent(request=row.number, tokens=tuple(new), arrival_s=now, end=_ended(row))
             )
 
     def _keep(self, places: Sequence[int]) -> None:
@@ -236,7 +288,19 @@ def check_layers(model: torch.nn.Module) -> None:
 
 
 def _ended(row: _Row) -> bool:
-    return row.left == 0 or row.last in row.stop
+    return row.left == 0 or row.tokens[-1] in row.stop
+
+
+def _agreeing(draft: Sequence[int], likely: Sequence[int]) -> int:
+    """Return how many proposed tokens are the most likely ones, up to the first that is not."""
+    wrong = (place for place, token in enumerate(draft) if token != likely[place])
+    return next(wrong, len(draft))
+
+
+def _until_stop(tokens: list[int], stop: Sequence[int]) -> list[int]:
+    """Return tokens up to the first that ends the response, which is included."""
+    ends = (place + 1 for place, token in enumerate(tokens) if token in stop)
+    return tokens[: next(ends, len(tokens))]
 
 
 def _new_cache() -> Any:

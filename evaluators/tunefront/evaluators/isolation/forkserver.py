@@ -146,15 +146,17 @@ def _end_all(pids: Collection[int]) -> None:
 def _end_orphans(known: set[int]) -> None:
     """Kill orphans: children of this process whose pid is not in `known`.
 
-    As a subreaper this process inherits the grandchildren whose parent has exited.
+    As a subreaper this process inherits the grandchildren whose parent has exited, and then those
+    of the orphans that it kills.
     """
-    listed = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    for orphan in {int(pid) for pid in listed} - known:
-        try:
-            os.kill(orphan, signal.SIGKILL)
-            os.waitpid(orphan, 0)
-        except (ProcessLookupError, ChildProcessError):
-            continue
+    listed = Path(f"/proc/self/task/{os.getpid()}/children")
+    while orphans := {int(pid) for pid in listed.read_text().split()} - known:
+        for orphan in orphans:
+            try:
+                os.kill(orphan, signal.SIGKILL)
+                os.waitpid(orphan, 0)
+            except (ProcessLookupError, ChildProcessError):
+                continue
 
 
 if __name__ == "__main__":

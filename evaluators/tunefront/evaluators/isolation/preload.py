@@ -32,7 +32,17 @@ _PACKAGES = (
 _COMPILED = "TORCHINDUCTOR_CACHE_DIR"
 
 
-_NAMES = ("build", "describe", "export", "measure", "profile", "quality", "reference", "requests")
+_NAMES = (
+    "build",
+    "describe",
+    "export",
+    "measure",
+    "probes",
+    "profile",
+    "quality",
+    "reference",
+    "requests",
+)
 TASK_MODULES = tuple(f"tunefront.evaluators.pipelines.tasks.{name}" for name in _NAMES)
 """Modules with the functions of the pipelines' tasks."""
 PRELOAD = "tunefront.evaluators.isolation.preload"

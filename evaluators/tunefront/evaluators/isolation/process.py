@@ -30,6 +30,7 @@ from .codec import from_plain, to_plain
 from .cores import Lessee, OnWait, wait_unreported
 from .gpus import lease_cores_and_gpus
 from .interim import INTERIM_ADDRESS, InterimServer, Monitor
+from .preload import COLLECTING
 from .scratch import scratch_folder
 from .task import ResultT, Task
 
@@ -189,7 +190,7 @@ class _Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=server_environment(),
+            env=server_environment(timed=COLLECTING in imports),
         )
         self._receivers: dict[int, Receiver] = {}
         self._numbers = itertools.count()

@@ -4,7 +4,7 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -47,14 +47,13 @@ class RoundSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoundResult:
-    """Result of one configuration in a confirmation round.
+class TurnRates:
+    """Rates of one configuration in the turns of a confirmation round.
 
     Attributes:
         rates: Items per second of wall time in each turn; empty if the pipeline does not measure in
             turns.
         undisturbed: Whether each turn was undisturbed.
-        values: Values by metric.
         cpu_rates: Items per second of CPU time in each turn; empty unless CPU time can be the
             clock.
         parts: Number of parts of the sample; turn k was timed with part k modulo this number.
@@ -62,11 +61,10 @@ class RoundResult:
 
     rates: Sequence[float]
     undisturbed: Sequence[bool]
-    values: Mapping[str, float]
     cpu_rates: Sequence[float] = ()
     parts: int = 1
 
-    def ratios_to(self, base: "RoundResult") -> list[float]:
+    def ratios_to(self, base: "TurnRates") -> list[float]:
         """Return the ratio of the rates in each included turn, by one clock.
 
         CPU time is the clock only if both have it. Turns are included as in `kept_turns`; those
@@ -80,15 +78,28 @@ class RoundResult:
         found: list[float] = within_parts(ratios, [t % self.parts for t in turns]).tolist()
         return found
 
-    def undisturbed_with(self, base: "RoundResult") -> bool:
+    def undisturbed_with(self, base: "TurnRates") -> bool:
         """Return whether all included turns were undisturbed for both."""
         clean = self._both_undisturbed(base)
         return bool(clean[kept_turns(clean)].all())
 
-    def _both_undisturbed(self, base: "RoundResult") -> npt.NDArray[np.bool_]:
+    def _both_undisturbed(self, base: "TurnRates") -> npt.NDArray[np.bool_]:
         """Return for each turn that both have whether it was undisturbed for both."""
         turns = zip(self.undisturbed, base.undisturbed, strict=False)
         return np.array([own and other for own, other in turns], dtype=bool)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundResult(TurnRates):
+    """Result of one configuration in a confirmation round; rates at the highest load level.
+
+    Attributes:
+        values: Values by metric.
+        levels: Rates at each of several load levels, by name; empty if there is one.
+    """
+
+    values: Mapping[str, float]
+    levels: Mapping[str, TurnRates] = field(default_factory=dict)
 
 
 class Pipeline(ABC):

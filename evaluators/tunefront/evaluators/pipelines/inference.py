@@ -47,12 +47,12 @@ from tunefront.spaces import (
     resources_of,
 )
 
-from .base import Pipeline, RoundResult, RoundSettings
+from .base import Pipeline, RoundResult, RoundSettings, TurnRates
 from .products import Products
 from .room import gpu_needed_mb, keep_gpu_memory, kept_gpu_memory, needed_mb
 from .stage_runner import StageRunner
 from .tasks.describe import DescribeRequest, WorkloadDescription, describe
-from .workload import catalog_for
+from .workload import catalog_for, load_levels
 
 ALONE = "measured without the baseline: the GPU's memory does not hold both"
 """Warning of a candidate that ran out of memory together with the baseline, and not alone."""
@@ -166,7 +166,8 @@ class InferencePipeline(Pipeline):
 
         def suffice(timings: Sequence[Timing], elapsed_s: float) -> bool:
             baseline = timings[1] if len(timings) > 1 else None
-            return enough(timings[0], elapsed_s, protocol, baseline)
+            each_s = elapsed_s / len(load_levels(run.settings.workload))
+            return enough(timings[0], each_s, protocol, baseline)
 
         interim = InterimMonitor(found, monitor)
         interleaved = take_turns(
@@ -277,11 +278,22 @@ def round_result_of(target_result: TargetResult | EvaluationError) -> RoundResul
     """Return a target's result in a round; None if the target failed."""
     if isinstance(target_result, EvaluationError):
         return None
-    timing = target_result.timing
+    levels = {level: _turn_rates(timing) for level, timing in target_result.timings.items()}
+    highest = levels[target_result.timing.level]
     return RoundResult(
+        rates=highest.rates,
+        undisturbed=highest.undisturbed,
+        cpu_rates=highest.cpu_rates,
+        parts=highest.parts,
+        values={name: m.value for name, m in target_result.measurements.items()},
+        levels=levels if target_result.lower else {},
+    )
+
+
+def _turn_rates(timing: Timing) -> TurnRates:
+    return TurnRates(
         rates=(timing.wall_rate * timing.items).tolist(),
         undisturbed=timing.clean.tolist(),
-        values={name: m.value for name, m in target_result.measurements.items()},
         cpu_rates=(timing.rate * timing.items).tolist() if timing.clock == "cpu" else (),
         parts=timing.parts,
     )

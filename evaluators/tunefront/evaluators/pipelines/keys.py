@@ -1,11 +1,13 @@
 """The keys of what an evaluation leaves in the store."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from tunefront.evaluators.evaluation.settings import EvaluationSettings
 from tunefront.evaluators.extensions import content_of_extensions
+from tunefront.evaluators.interfaces.generation import Generation, LoadSpec
 from tunefront.evaluators.isolation.codec import to_plain
-from tunefront.evaluators.store.store import environment_of, key_of
+from tunefront.evaluators.store.store import environment_of, fingerprint_of, key_of
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration, Value, detect_hardware
 
@@ -15,13 +17,15 @@ from .workload import catalog_for
 def candidate_key(settings: EvaluationSettings, configuration: Configuration) -> str:
     """Return the store key of the built candidate."""
     catalog = catalog_for(settings.workload)
-    return _key("runtime", settings, configuration, catalog.up_to(configuration, "runtime"))
+    choices = catalog.up_to(configuration, "runtime")
+    return _key("runtime", build_spec(settings.workload), settings, configuration, choices)
 
 
 def model_key(settings: EvaluationSettings, configuration: Configuration) -> str:
     """Return the store key of the model stage's product."""
     catalog = catalog_for(settings.workload)
-    return _key("model", settings, configuration, catalog.up_to(configuration, "model"))
+    choices = catalog.up_to(configuration, "model")
+    return _key("model", build_spec(settings.workload), settings, configuration, choices)
 
 
 def quality_key(settings: EvaluationSettings, configuration: Configuration) -> str:
@@ -30,16 +34,34 @@ def quality_key(settings: EvaluationSettings, configuration: Configuration) -> s
     It covers every choice that changes outputs, those of the execution stage included.
     """
     catalog = catalog_for(settings.workload)
-    return _key("quality", settings, configuration, catalog.outputs_of(configuration))
+    choices = catalog.outputs_of(configuration)
+    return _key("quality", quality_spec(settings.workload), settings, configuration, choices)
 
 
 def gpu_memory_key(settings: EvaluationSettings, configuration: Configuration) -> str:
     """Return the store key of a configuration's measured memory on GPUs."""
-    return _key("gpu memory", settings, configuration, configuration)
+    return _key("gpu memory", settings.workload, settings, configuration, configuration)
+
+
+def build_spec(spec: WorkloadSpec) -> WorkloadSpec:
+    """Return the workload as builds get it: with the prompts of the data, without load and SLO.
+
+    What a build does not get can't change its product, so that a changed load builds nothing again.
+    """
+    generates = Generation.name in catalog_for(spec).extension(spec.task).interfaces
+    return replace(spec, load=LoadSpec(output_tokens=1) if generates else None, slo={})
+
+
+def quality_spec(spec: WorkloadSpec) -> WorkloadSpec:
+    """Return the workload as quality gets it: of the load only the largest length of a response."""
+    output_tokens = spec.load.output_tokens if spec.load else None
+    load = LoadSpec(output_tokens=output_tokens) if output_tokens else None
+    return replace(spec, load=load, slo={})
 
 
 def _key(
     kind: str,
+    spec: WorkloadSpec,
     settings: EvaluationSettings,
     configuration: Configuration,
     choices: Mapping[str, Value],
@@ -48,10 +70,16 @@ def _key(
     return key_of(
         kind=kind,
         workload=settings.fingerprint,
-        spec=content_of(settings.workload),
+        spec=content_of(spec),
         choices=_plain(choices),
         environment=environment_of(detect_hardware()),
     )
+
+
+def trace_content(spec: WorkloadSpec) -> str:
+    """Return a hash of the trace that the load replays; empty without one."""
+    trace = spec.load.trace if spec.load else None
+    return fingerprint_of((spec.path(trace),)) if trace else ""
 
 
 def content_of(spec: WorkloadSpec) -> dict[str, object]:

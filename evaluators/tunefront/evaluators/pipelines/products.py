@@ -10,7 +10,15 @@ from tunefront.evaluators.isolation.task import Task, TaskRequestT
 from tunefront.evaluators.store.store import environment_of, key_of
 from tunefront.spaces import Configuration, detect_hardware
 
-from .keys import candidate_key, content_of, model_key, quality_key
+from .keys import (
+    build_spec,
+    candidate_key,
+    content_of,
+    model_key,
+    quality_key,
+    quality_spec,
+    trace_content,
+)
 from .stage_runner import StageRunner
 from .tasks.build import BuildRequest, build, outputs_key
 from .tasks.export import ExportRequest, write_export
@@ -45,6 +53,7 @@ class Products:
         protocol = settings.protocol
         key = key_of(
             kind="requests",
+            trace=trace_content(settings.workload),
             workload=settings.fingerprint,
             spec=content_of(settings.workload),
             batch_size=batch_size,
@@ -75,20 +84,18 @@ class Products:
         configuration = (
             Configuration(settings.baseline) if settings.baseline else self._configuration
         )
-        device = configuration["device"]
+        device, spec = configuration["device"], quality_spec(settings.workload)
         key = key_of(
             kind="reference",
             workload=settings.fingerprint,
-            spec=content_of(settings.workload),
+            spec=content_of(spec),
             environment=environment_of(detect_hardware()),
             declared=dict(declared_values(settings.workload, configuration)),
             **({} if device == "cpu" else {"device": device}),
         )
 
         def task(folder: Path) -> Task[None]:
-            request = ReferenceRequest(
-                workload=settings.workload, configuration=configuration, folder=folder
-            )
+            request = ReferenceRequest(workload=spec, configuration=configuration, folder=folder)
             device = configuration.text("device")
             return self._task(write_reference, request, cores, settings.timeouts.quality_s, device)
 
@@ -97,7 +104,7 @@ class Products:
     def candidate(self, cores: Sequence[int]) -> Path:
         """Return the folder of the built candidate."""
         model = ModelStage(
-            workload=self._settings.workload,
+            workload=build_spec(self._settings.workload),
             configuration=self._configuration,
             store=Path(self._settings.store),
             model_key=self._model_key,
@@ -138,7 +145,7 @@ class Products:
     ) -> Task[None]:
         """Return the task that writes a candidate's quality to a folder."""
         request = QualityRequest(
-            workload=self._settings.workload,
+            workload=quality_spec(self._settings.workload),
             configuration=self._configuration,
             candidate=candidate,
             reference=reference,

@@ -17,7 +17,7 @@ from tunefront.evaluators.store.store import Store, key_of
 from tunefront.spaces import Catalog, Configuration, EvaluationError
 
 from .inference import target_of
-from .keys import candidate_key, model_key
+from .keys import build_spec, candidate_key, model_key
 from .profiler import check_profiler
 from .tasks.build import BuildRequest, build_marked
 from .tasks.model_stage import ModelStage
@@ -151,7 +151,7 @@ class _Profiling:
     @property
     def _model(self) -> ModelStage:
         return ModelStage(
-            workload=self.settings.workload,
+            workload=build_spec(self.settings.workload),
             configuration=self.configuration,
             store=Path(self.settings.store),
             model_key=model_key(self.settings, self.configuration),

@@ -22,13 +22,14 @@ from tunefront.spaces import (
     Value,
     WorkloadError,
 )
+from tunefront.spaces.metric import at_level
 
 from .base import Pipeline, RoundResult, RoundSettings, run_pipeline
 from .inference import InferencePipeline
 from .keys import candidate_key
 from .stage_runner import OnStage, StageRunner
 from .tasks.describe import WorkloadDescription
-from .workload import build_workload, catalog_for, has_pipeline
+from .workload import build_workload, catalog_for, has_pipeline, load_levels
 
 
 def pipeline_of(spec: WorkloadSpec, measures: Sequence[Measure] | None = None) -> Pipeline:
@@ -66,8 +67,10 @@ def workload_metrics(spec: WorkloadSpec, measures: Sequence[Measure]) -> Mapping
     if has_pipeline(spec):
         own = catalog_for(spec).extension(spec.task).metrics
         return {metric.name: metric for metric in own if metric.kind != "quality"}
-    interface, without = interface_of(build_workload(spec).interface), metrics_left_out(spec)
-    return measured_metrics(measures, [m for m in interface.metrics if m.name not in without])
+    workload, without = build_workload(spec), metrics_left_out(spec)
+    known = [m for m in interface_of(workload.interface).metrics if m.name not in without]
+    levels = load_levels(spec)
+    return measured_metrics(measures, [at_level(m, level) for level in levels for m in known])
 
 
 def metrics_left_out(spec: WorkloadSpec) -> Mapping[str, str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from tunefront.evaluators.extensions import catalog_of
+from tunefront.evaluators.interfaces.load import level_names
 from tunefront.evaluators.workloads.base import Workload
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Catalog, Configuration, Metric, WorkloadError
@@ -37,6 +38,13 @@ def build_workload(spec: WorkloadSpec, configuration: Configuration | None = Non
 def has_pipeline(spec: WorkloadSpec) -> bool:
     """Return whether the workload's task has its own pipeline."""
     return spec.task in catalog_for(spec).names("pipeline")
+
+
+def load_levels(spec: WorkloadSpec) -> tuple[str, ...]:
+    """Return the names of the workload's load levels; an empty one if there is only one level."""
+    if has_pipeline(spec) or (spec.load is not None and spec.load.trace):
+        return ("",)
+    return level_names(build_workload(spec).loads())
 
 
 def declared_values(spec: WorkloadSpec, configuration: Configuration) -> Configuration:

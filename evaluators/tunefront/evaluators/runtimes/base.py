@@ -2,12 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.evaluators.interfaces.endpoint import Endpoint
-from tunefront.evaluators.interfaces.generation import GenerationRequest
+from tunefront.evaluators.interfaces.generation import GenerationRequest, ServerSpec
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint, TensorSpec
 from tunefront.evaluators.workloads.base import Architecture
 from tunefront.spaces import Configuration, EvaluationError, Hardware
@@ -35,6 +35,7 @@ class Source:
         prompts: Real requests of the interface `generation`.
         architecture: Kind of network of the module, as declared by the workload.
         unchanged: The checkpoint that the user named, if no technique changes the model.
+        server: The server of the workload, if it names one.
     """
 
     module: "Callable[[], torch.nn.Module]"
@@ -45,6 +46,7 @@ class Source:
     prompts: Sequence[GenerationRequest] = ()
     architecture: Architecture = "other"
     unchanged: Path | None = None
+    server: ServerSpec | None = None
 
     @property
     def example(self) -> Inputs:
@@ -98,13 +100,16 @@ class Deployment:
     Attributes:
         script: A short Python module that opens and runs the folder. It has the folder in `HERE`
             and defines `load()` and `run(model, request)`. For `tensors` it imports numpy as `np`
-            and a request is named arrays; for `generation` it imports `json`, and `run(model,
-            prompt, new_tokens)` returns a list of token ids. It becomes run.py.
+            and a request is named arrays; for `generation` `run(model, prompt, new_tokens)`
+            returns a list of token ids. If `load()` returns an endpoint, serve.py serves
+            `PARALLEL` requests together; otherwise one at a time. It becomes run.py.
         requirements: Distributions that the script needs, by the name on the package index.
         not_served: Why the folder can't be served over HTTP by one process; empty if it can.
         compiled: Whether the folder holds code compiled for this processor, which needs the
             system's OpenMP library.
         gpu: Whether it runs on an NVIDIA GPU; `deployment_of` sets it by the configuration.
+        files: Further files of the export: their content by name.
+        program: Program that the script starts, which is not part of the export; empty if none.
     """
 
     script: str
@@ -112,6 +117,8 @@ class Deployment:
     not_served: str = ""
     compiled: bool = False
     gpu: bool = False
+    files: Mapping[str, str] = field(default_factory=dict)
+    program: str = ""
 
 
 OpenFolder = Callable[[Path], TensorEndpoint]

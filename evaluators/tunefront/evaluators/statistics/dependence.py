@@ -63,6 +63,25 @@ def within_parts(ratios: Floats, parts: Sequence[int]) -> Floats:
     return np.asarray(np.exp(means.mean() + logs * math.sqrt((count - 1) / (count - groups))))
 
 
+def autocorrelation_time(values: Floats) -> float:
+    """Return how many consecutive values of `(n,)` are worth one independent one; at least 1.
+
+    The integrated autocorrelation time: one plus twice the sum of the correlations, which ends
+    before sums of two consecutive ones are negative, and does not grow before (Geyer, Statistical
+    Science 7, 1992, the initial monotone sequence).
+    """
+    count = len(values)
+    centred = values - values.mean() if count else values
+    if count < FEWEST_VALUES or not np.ptp(values) > 0:
+        return 1.0
+    spectrum = np.fft.rfft(centred, 2 * count)
+    products = np.fft.irfft(np.abs(spectrum) ** 2)[:count]
+    pairs = (products[0 : count // 2 * 2 : 2] + products[1 : count // 2 * 2 : 2]) / products[0]
+    negative = np.flatnonzero(pairs <= 0)
+    kept = pairs[: negative[0]] if len(negative) else pairs
+    return max(1.0, 2 * float(np.minimum.accumulate(kept).sum()) - 1)
+
+
 def effective_count(groups: Sequence[Floats]) -> int:
     """Return the number of independent values that repeated values of several things are worth.
 

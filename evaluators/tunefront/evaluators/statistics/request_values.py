@@ -108,10 +108,11 @@ class RequestValues:
     def independent(self) -> int:
         """Number of independent values that they are worth, see `effective_count`.
 
-        Requests that overlap share the engine's steps: the smallest number counts that follows
-        from what values of the same request, of one group in progress and of one turn have in
-        common. Of the gaps between tokens, as many end in the same step as requests are in
-        progress, so that their number is divided by it.
+        The smallest number counts that follows from what values of the same request and of one turn
+        have in common: a machine that is slow for a moment makes the requests of a turn alike. It
+        is also what values of one group in progress have in common if requests overlap, which
+        share the engine's steps. Of the gaps between tokens, as many end in the same step as
+        requests are in progress, so that their number is divided by it.
         """
         return self._worth(self.values)
 
@@ -128,11 +129,11 @@ class RequestValues:
         overlaps = _together(self.overlap) > 1
         if np.ptp(values) == 0:  # no variance shows what they have in common
             return len(np.unique(self.wave)) if overlaps else len(runs)
-        labels = [self.request]
+        labels = [self.request, self.turn]
         if several:
             labels.append(self.run)
         if overlaps:
-            labels += [self.wave, self.turn]
+            labels.append(self.wave)
         found = min(effective_count(_groups(values, one)) for one in labels)
         return max(1, round(found / max(self.overlap, 1.0))) if several else found
 

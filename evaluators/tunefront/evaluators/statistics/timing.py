@@ -113,6 +113,7 @@ class Timing:
         open_loop: Whether requests were sent at given times: the rate is theirs then, and shows no
             pace of the machine.
         slo: Limits that a request must keep to count for the interface's goodput, by metric.
+        level: Name of the load level, if there are several.
     """
 
     blocks: Sequence[Sequence[Block]]
@@ -123,6 +124,7 @@ class Timing:
     pace: npt.NDArray[np.float64] | None = None
     open_loop: bool = False
     slo: Mapping[str, float] = field(default_factory=dict)
+    level: str = ""
 
     @cached_property
     def clock(self) -> ClockName:
@@ -169,10 +171,13 @@ class Timing:
             ]
         )
 
-    @cached_property
-    def independent_requests(self) -> int:
-        """Number of independent requests that the timed ones are worth."""
-        return self.request_values().independent
+    def independent_requests(self, share: float) -> int:
+        """Return how many independent requests the timed ones are worth for a percentile.
+
+        Args:
+            share: Share of the requests below the percentile.
+        """
+        return self.request_values().independent_at(share)
 
     @cached_property
     def request_times(self) -> Sequence[npt.NDArray[np.float64]]:

@@ -130,7 +130,7 @@ def a_cancelled_request_does_not_disturb_the_next(case: EngineCase) -> None:
     """
     prompt = case.source.prompts[0]
     with closing(case.open()) as endpoint:
-        number = endpoint.submit(GenerationRequest(prompt=prompt.prompt, new_tokens=64))
+        number = endpoint.submit(GenerationRequest(prompt=prompt.prompt, new_tokens=32))
         endpoint.cancel(number)
         deadline = time.monotonic() + CANCEL_END_S
         ended = False

@@ -5,11 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
 
 from tunefront.evaluators.interfaces.base import RequestT
-from tunefront.evaluators.interfaces.generation import GenerationEndpoint, GenerationRequest
+from tunefront.evaluators.interfaces.generation import (
+    GenerationEndpoint,
+    GenerationRequest,
+    ModelLimits,
+)
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.spaces import Configuration, EvaluationError
+from tunefront.spaces import Configuration, EvaluationError, GenerationMemory
 from tunefront.spaces.metric import Metric
 
 from .outputs import Sample
@@ -60,7 +64,7 @@ class Workload(ABC, Generic[RequestT, CallerT]):
     interface: ClassVar[str]
     metrics: tuple[Metric, ...]
     architecture: Architecture = "other"
-    files_are_complete: ClassVar[bool] = False
+    files_are_complete: bool = False
     calls_checked: ClassVar[int] = 32
 
     def configure(self, configuration: Configuration) -> None:
@@ -120,9 +124,9 @@ class Workload(ABC, Generic[RequestT, CallerT]):
         """Return metrics of the task that `quality` can't report on this data, with the reasons."""
         return {}
 
-    def load(self) -> Load:
-        """Return when the requests are sent; one at a time by default."""
-        return Load()
+    def loads(self) -> Sequence[Load]:
+        """Return when the requests are sent, at each load level; one at a time by default."""
+        return (Load(),)
 
     def reference(self, device: str = "cpu") -> CallerT | None:
         """Return the unchanged model, whose predictions candidates are compared with; or None.
@@ -145,6 +149,13 @@ class Workload(ABC, Generic[RequestT, CallerT]):
         """
         return ()
 
+    def memory(self) -> GenerationMemory | None:
+        """Return what the memory of a model that generates text follows from; None if unknown.
+
+        Configurations whose weights and KV cache can't fit are left out before anything starts.
+        """
+        return None
+
     def files(self) -> "Sequence[Path]":
         """Return the files and folders of the model and the data, for the fingerprint."""
         return ()
@@ -163,9 +174,11 @@ class TensorWorkload(Workload[Inputs, Run]):
 
     Attributes:
         inputs: Inputs of the module, in the order of its `forward`.
+        served: Whether exports have a server that answers with the outputs.
     """
 
     interface = "tensors"
+    served: ClassVar[bool] = True
     inputs: tuple[TensorSpec, ...]
 
     @property
@@ -187,6 +200,14 @@ class GenerationWorkload(Workload[GenerationRequest, GenerationEndpoint]):
     interface = "generation"
     architecture: Architecture = "decoder"
 
+    def stop_tokens(self) -> Sequence[int]:
+        """Return the tokens that end a response; none by default."""
+        return ()
+
+    def limits(self) -> ModelLimits | None:
+        """Return the context and vocabulary of the model; None if they are not known."""
+        return None
+
     def load_module(self) -> "torch.nn.Module":
         """Raise an error: engines convert the checkpoint, and techniques have no module.
 
@@ -197,3 +218,11 @@ class GenerationWorkload(Workload[GenerationRequest, GenerationEndpoint]):
             f"task {self.task} has no torch module, which techniques and this runtime need",
             cause="unsupported",
         )
+
+    def check_quality(self) -> None:
+        """Check what the evaluation of quality needs besides model and data; nothing by default.
+
+        Raises:
+            WorkloadError: If it can't be evaluated.
+        """
+        return

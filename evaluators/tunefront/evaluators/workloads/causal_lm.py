@@ -47,6 +47,7 @@ class CausalLM(TensorWorkload):
     files_are_complete = True
     calls_checked = 1
     architecture = "decoder"
+    served = False
     metrics = (
         Metric(
             name="perplexity",

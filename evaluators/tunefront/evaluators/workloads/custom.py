@@ -1,12 +1,9 @@
 """User-defined workloads: Python callables imported from the experiment's folder."""
 
-import importlib
-import inspect
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,13 +11,14 @@ from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.estimates import mean_of
 from tunefront.evaluators.statistics.measurement import Measurement
-from tunefront.spaces import Configuration, EvaluationError, WorkloadError
+from tunefront.spaces import Configuration, WorkloadError
 from tunefront.spaces.metric import Metric
 
 from .base import EnoughItems, Run, TensorWorkload
 from .outputs import Sample, shortened
 from .quality import Quality
 from .sequential import SAMPLED
+from .sources.callables import call, files_of, scores_of
 from .spec import WorkloadSpec
 
 if TYPE_CHECKING:
@@ -135,26 +133,7 @@ class Custom(TensorWorkload):
                 "invalid output").
         """
         name = str(self.spec.quality)
-        score = self._call(name, run)
-        try:
-            items = np.atleast_1d(np.asarray(score, dtype=np.float64))
-        except (TypeError, ValueError) as error:
-            raise EvaluationError(
-                f"quality: {name} must return a number or numbers, "
-                f"but returned {type(score).__name__}",
-                cause="invalid output",
-            ) from error
-        if items.ndim != 1 or not len(items):
-            raise EvaluationError(
-                f"quality: {name} must return a number or a list of numbers, but returned an array "
-                f"of shape {items.shape}",
-                cause="invalid output",
-            )
-        if broken := np.flatnonzero(~np.isfinite(items)).size:
-            raise EvaluationError(
-                f"quality: {name} must return finite numbers, but {broken} of {len(items)} are not",
-                cause="invalid output",
-            )
+        items = scores_of(name, self._call(name, run))
         single = Measurement.exact(float(items[0]), "")
         measurement = mean_of(items) if len(items) > 1 else single
         return Quality(
@@ -178,30 +157,10 @@ class Custom(TensorWorkload):
     def files(self) -> Sequence[Path]:
         """Return the source files of the user's callables."""
         named = (self.spec.model, self.spec.inputs, self.spec.quality, self.spec.samples)
-        modules = {self._module(name) for name in named if name is not None}
-        return tuple(sorted(Path(str(sys.modules[module].__file__)) for module in modules))
-
-    def _module(self, written: str) -> str:
-        module = written.partition(":")[0]
-        if self.spec.folder not in sys.path:
-            sys.path.insert(0, self.spec.folder)
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise WorkloadError(
-                f"workload: {written}: module {module!r} can't be imported from "
-                f"{self.spec.folder}: {error}"
-            ) from error
-        return module
+        return files_of([name for name in named if name is not None], self.spec.folder)
 
     def _call(self, written: str, *arguments: object) -> object:
-        function = getattr(sys.modules[self._module(written)], written.partition(":")[2], None)
-        if not callable(function):
-            raise WorkloadError(f"workload: {written} is not a function of that module")
-        named: dict[str, object] = {}
-        if "configuration" in inspect.signature(function).parameters:
-            named["configuration"] = dict(self.configuration or {})
-        return cast(Callable[..., object], function)(*arguments, **named)
+        return call(written, self.spec.folder, *arguments, configuration=self.configuration)
 
 
 def _sample(name: str, place: int, row: object) -> Sample:

@@ -1,11 +1,13 @@
 """A workload as plain data: it is sent to other processes and is part of every artifact key."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Formatter
 from typing import get_args
 
-from tunefront.evaluators.interfaces.generation import LoadSpec, check_slo
+from tunefront.evaluators.interfaces.generation import LoadSpec, ServerSpec, check_slo
 from tunefront.spaces import WorkloadError, did_you_mean
 from tunefront.spaces.metric import Direction
 
@@ -14,6 +16,10 @@ from .base import Architecture
 ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 CUSTOM = "custom"
 """The task whose metric the experiment names."""
+TEXT_GENERATION = "text-generation"
+SERVER_URL, SERVER_MODEL = "url", "model"
+COMMAND_PLACEHOLDERS = (SERVER_URL, SERVER_MODEL)
+"""Placeholders of a command that evaluates quality: the server's address, the model's name."""
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "causal-lm": ("data",),
     "text-generation": ("data",),
@@ -32,6 +38,13 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     CUSTOM: (),
 }
 """Columns of the data, by task."""
+_FUNCTIONS = ("inputs", "quality", "samples")
+"""Keys that name Python functions."""
+_USED_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
+    CUSTOM: _FUNCTIONS,
+    TEXT_GENERATION: ("quality",),
+}
+"""Those that a task uses; tasks of extensions can use all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +64,19 @@ class WorkloadSpec:
         max_length: Maximum length of a text, in tokens.
         items: Maximum number of items that quality is evaluated on; all if None.
         inputs: For `custom`: a callable (batch size, count) that returns requests.
-        quality: For `custom`: a callable that evaluates a candidate.
+        quality: For `custom` and `text-generation`: a callable that evaluates a candidate.
+        quality_command: For `text-generation`: a command that does, over an HTTP server; not with
+            `quality`.
         output: For `custom`: name or index of the output to measure, of a module with several.
         samples: For `custom`: a callable that returns example outputs of a candidate, or None.
-        metric: For `custom`: name of the metric that `quality` returns.
-        direction: For `custom`: direction of that metric.
+        metric: Name of the metric that the callable or the command returns.
+        direction: Direction of that metric.
         architecture: For `custom`: kind of network of the module; `other` if None. Other tasks
             declare their own.
         load: For tasks that generate text: when requests arrive and how long they are; one at a
             time if None.
         slo: For these tasks: limits that a request must keep, in ms by metric.
+        server: For `text-generation`: the server that generates; None if a runtime does.
         extensions: Absolute paths of Python files with extensions that the experiment names.
         declared: Choices that the experiment declares, as written: values, stage and so on.
     """
@@ -77,6 +93,7 @@ class WorkloadSpec:
     items: int | None = None
     inputs: str | None = None
     quality: str | None = None
+    quality_command: str | None = None
     output: str | int | None = None
     samples: str | None = None
     metric: str = "score"
@@ -84,6 +101,7 @@ class WorkloadSpec:
     architecture: Architecture | None = None
     load: LoadSpec | None = None
     slo: Mapping[str, float] = field(default_factory=dict)
+    server: ServerSpec | None = None
     extensions: tuple[str, ...] = ()
     declared: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
@@ -114,10 +132,54 @@ class WorkloadSpec:
                 f"output: only task {CUSTOM} chooses among outputs, but the task is {self.task}; "
                 "remove the key"
             )
-        named = (self.model, self.inputs, self.quality, self.samples)
-        callables = named if self.task == CUSTOM else ()
-        for written in callables:
-            if written is not None and written.count(":") != 1:
+        self._check_functions()
+        if self.quality_command is not None:
+            self._check_command(self.quality_command)
+
+    @property
+    def own_quality(self) -> str | None:
+        """The callable or command that evaluates a candidate; None if the task does."""
+        return self.quality if self.quality_command is None else self.quality_command
+
+    def _check_command(self, written: str) -> None:
+        """Refuse a command of another task, and one that does not have the server's address."""
+        if self.task != TEXT_GENERATION:
+            raise WorkloadError(
+                f"quality.command: only task {TEXT_GENERATION} has it, but the task is "
+                f"{self.task}; remove the key"
+            )
+        try:
+            words = shlex.split(written)
+            named = {name for word in words for _, name, *_ in Formatter().parse(word) if name}
+        except ValueError as error:
+            raise WorkloadError(
+                f"quality.command: {written!r} can't be split into words with placeholders: "
+                f"{error}; quote it as in a shell, and write a brace twice"
+            ) from error
+        if unknown := sorted(named - set(COMMAND_PLACEHOLDERS)):
+            raise WorkloadError(
+                f"quality.command: unknown placeholder {{{unknown[0]}}}"
+                f"{did_you_mean(unknown[0], COMMAND_PLACEHOLDERS)}"
+            )
+        if SERVER_URL not in named:
+            raise WorkloadError(
+                f"quality.command: {{{SERVER_URL}}}, the address of the server, is missing in "
+                f"{written!r}; add it, as in `python eval.py --base-url {{{SERVER_URL}}}`"
+            )
+
+    def _check_functions(self) -> None:
+        """Refuse functions that the task does not use, and names that are none."""
+        used = _USED_FUNCTIONS.get(self.task, () if self.task in _NEEDED else _FUNCTIONS)
+        for key in _FUNCTIONS:
+            if getattr(self, key) is not None and key not in used:
+                raise WorkloadError(
+                    f"{key}: task {self.task} evaluates itself and has no use for a function; "
+                    "remove the key"
+                )
+        named = [self.model] if self.task == CUSTOM else []
+        named += [written for key in used if (written := getattr(self, key)) is not None]
+        for written in named:
+            if written.count(":") != 1:
                 raise WorkloadError(
                     f"workload: a callable is written package.module:function, but got {written!r}"
                 )

@@ -1,4 +1,4 @@
-"""Jobs of a worker (a trial, a confirmation round), their execution and their Ray resources."""
+"""Jobs of a worker (a trial, a round, a capacity), their execution and their Ray resources."""
 
 import time
 from collections.abc import Sequence
@@ -15,9 +15,11 @@ from tunefront.evaluators import (
     evaluate,
     plain_interim,
 )
+from tunefront.evaluators.interfaces.generation.capacity import CapacityResult, CapacitySearch
 from tunefront.evaluators.isolation.cores import CoreWait, Lessee
 from tunefront.evaluators.isolation.process import Terms
 from tunefront.evaluators.pipelines.base import RoundResult, RoundSettings
+from tunefront.evaluators.pipelines.capacity import measure_capacity
 from tunefront.search.sampling.early_stopping.thresholds import StoppingThresholds
 from tunefront.search.study.live_stage import CONFIRMATION, note_stage, note_wait
 from tunefront.spaces import Configuration, Resources
@@ -108,7 +110,42 @@ def run_turns(job: TurnsJob) -> Sequence[RoundResult | None]:
         return confirm_round(job.settings, group, isolation, job.log, job.wanted)
 
 
-def _terms(job: Job | TurnsJob, number: int | str) -> Terms:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapacityJob:
+    """A search for the capacity of a finalist to be run by a worker.
+
+    Attributes:
+        configuration: The configuration; the worker completes it.
+        settings: The evaluation settings of the search.
+        folder: The search's folder.
+        log: The log file for the output of the measured process.
+        wanted: What is searched.
+        lessee: The search, for others that wait for its cores.
+        seconds_left: Seconds until the deadline, at which it ends; None without one.
+    """
+
+    configuration: Configuration
+    settings: EvaluationSettings
+    folder: Path
+    log: Path
+    wanted: CapacitySearch
+    lessee: Lessee
+    seconds_left: float | None = None
+
+
+RUN_CAPACITY = "tunefront.search.cluster.jobs:run_capacity"
+
+
+def run_capacity(job: CapacityJob) -> CapacityResult:
+    """Search for the capacity of a finalist in this worker."""
+    completed = catalog_for(job.settings.workload).complete(job.configuration)
+    isolation = _isolation_of_this_worker()
+    note_stage(job.folder, CONFIRMATION, "probes")
+    with isolation.on_terms(_terms(job, CONFIRMATION)):
+        return measure_capacity(job.settings, completed, isolation, job.log, job.wanted)
+
+
+def _terms(job: Job | TurnsJob | CapacityJob, number: int | str) -> Terms:
     """Return the terms of a job; its waits are recorded in the search's folder."""
 
     def on_wait(wait: CoreWait | None) -> None:

@@ -1,4 +1,4 @@
-"""The Ray process: runs trials and confirmation rounds for the search driver that started it.
+"""The Ray process: runs trials and confirmation for the search driver that started it.
 
 `python -m tunefront.search.cluster.service` reads orders as JSON lines from stdin and writes
 messages to stdout; all other output goes to the log. It is killed when its parent process ends.
@@ -18,13 +18,14 @@ from typing import Any
 import psutil
 
 from tunefront.evaluators import WorkloadSpec, resources_for
+from tunefront.evaluators.interfaces.generation.capacity import CapacityResult
 from tunefront.evaluators.isolation.call import run_plain
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.pipelines.base import RoundResult
 from tunefront.spaces import ClusterError, Resources
 
 from .channel import Channel
-from .jobs import RUN_TURNS, TurnsJob, placement_of
+from .jobs import RUN_CAPACITY, RUN_TURNS, CapacityJob, TurnsJob, placement_of
 from .nodes import Node, NodePool, check_nodes, query_nodes, usable_nodes
 from .resources import ray_resources_of
 from .session import drop_secrets, keep_files_private, ray_session
@@ -84,9 +85,11 @@ def _serve(channel: Channel, folder: Path, node_pool: NodePool) -> None:
         if order["do"] == "trials":
             _run_trials(channel, order, folder, node_pool)
             channel.send(kind="done")
-        else:
+        elif order["do"] == "turns":
             found = _run_turns(from_plain(TurnsJob, order["job"]), node_pool)
             channel.send(kind="done", result=to_plain(found))
+        else:
+            channel.send(kind="done", result=_run_capacity(order["job"], node_pool))
 
 
 def _run_trials(
@@ -144,6 +147,24 @@ def _run_turns(job: TurnsJob, node_pool: NodePool) -> Sequence[RoundResult | Non
     plain = ray.get(task.remote(RUN_TURNS, to_plain(replace(job, configurations=able))))
     found = iter(from_plain(list[RoundResult | None], plain))
     return [next(found) if configuration in able else None for configuration in targets]
+
+
+def _run_capacity(order: Mapping[str, Any], node_pool: NodePool) -> object:
+    """Run a search for a capacity in a worker; return its result in plain values."""
+    job = from_plain(CapacityJob, order)
+    needed = resources_for(job.settings.workload, job.configuration)
+    if not node_pool.room_for(needed):
+        slo, problem = job.settings.workload.slo, "no node of the cluster has room for the trial"
+        return to_plain(CapacityResult(search=job.wanted, slo=slo, problem=problem))
+    import ray
+
+    needs = ray_resources_of(needed)
+    task = ray.remote(run_plain).options(
+        num_cpus=needs["CPU"],
+        num_gpus=needs.get("GPU", 0.0),
+        label_selector=node_pool.selector() or None,
+    )
+    return ray.get(task.remote(RUN_CAPACITY, order))
 
 
 def _send_heartbeats(channel: Channel) -> None:

@@ -27,6 +27,8 @@ QUIET_ENVIRONMENT: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_memory_monitor_refresh_ms": "0",  # the monitor would kill the search, not the trial
     "RAY_worker_niceness": "0",  # with Ray's 15, other processes would take the cores first
+    # Ray would start a worker a core, and then others for Tune: 1.7 s of CPU time on two cores.
+    "RAY_prestart_worker_first_driver": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_DEDUP_LOGS": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

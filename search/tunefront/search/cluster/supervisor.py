@@ -24,18 +24,21 @@ from typing import Any, Protocol
 import psutil
 
 from tunefront.evaluators import Evaluation
+from tunefront.evaluators.interfaces.generation.capacity import CapacityResult
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.isolation.private_folder import TEMPORARY, user_folder
 from tunefront.evaluators.pipelines.base import RoundResult
 from tunefront.spaces import ClusterError
 
 from .channel import Channel
-from .jobs import Job, TurnsJob
+from .jobs import CapacityJob, Job, TurnsJob
 from .nodes import Node, NodePool, usable_nodes
 
 RUN_JOB = "tunefront.search.cluster.jobs:run_job"
 TAG = "TUNEFRONT_SEARCH"
 """Environment variable that marks every process of a search, so that all of them can be ended."""
+RAY_TITLE = "ray::"
+"""Beginning of the titles that Ray's workers and agents give themselves."""
 RAY_START_S = 180.0
 MESSAGE_TIMEOUT_S = 120.0
 """Time without a message or heartbeat after which Ray is considered to have failed."""
@@ -148,9 +151,22 @@ class RaySupervisor:
             RayLost: If Ray has exited or did not start.
         """
         self._running().send(do="turns", job=to_plain(job))
+        return from_plain(list[RoundResult | None], self._result())
+
+    def capacity(self, job: CapacityJob) -> CapacityResult:
+        """Search for the capacity of a finalist; see `measure_capacity`.
+
+        Raises:
+            RayLost: If Ray has exited or did not start.
+        """
+        self._running().send(do="probes", job=to_plain(job))
+        return from_plain(CapacityResult, self._result())
+
+    def _result(self) -> object:
+        """Wait for the result of an order, in plain values."""
         while (message := self._running().receive())["kind"] != "done":
             continue
-        return from_plain(list[RoundResult | None], message["result"])
+        return message["result"]
 
     def _running(self) -> "_Service":
         if self._service is None:
@@ -244,22 +260,27 @@ def end_processes(folder: Path) -> int:
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
-    """Return the processes that carry a search's tag, and their descendants.
+    """Return the processes that carry a search's tag, Ray's agents, and their descendants.
 
-    Ray's agents overwrite their environment, and the tag with it, when they set their title.
+    Ray's agents overwrite their environment, and the tag with it, when they set their title, and
+    outlive a raylet that is killed by a minute or two. They have the search's folder as their
+    working directory.
     """
     every = list(psutil.process_iter(["ppid"]))
-    found = {process.pid: process for process in every if _tag_of(process) == str(folder)}
+    found = {process.pid: process for process in every if _belongs_to(process, str(folder))}
     while more := [p for p in every if p.info["ppid"] in found and p.pid not in found]:
         found.update({process.pid: process for process in more})
     return list(found.values())
 
 
-def _tag_of(process: psutil.Process) -> str | None:
-    try:
-        return process.environ().get(TAG)
-    except (psutil.Error, OSError):
-        return None
+def _belongs_to(process: psutil.Process, folder: str) -> bool:
+    with suppress(psutil.Error, OSError):
+        if process.environ().get(TAG) == folder:
+            return True
+    with suppress(psutil.Error, OSError):
+        titled = process.cmdline()[:1]
+        return bool(titled) and titled[0].startswith(RAY_TITLE) and process.cwd() == folder
+    return False
 
 
 class _Service:

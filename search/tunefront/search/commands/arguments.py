@@ -137,7 +137,7 @@ def print_trials(result: "Result", trials: "Sequence[Trial]", style: str) -> Non
     """Print trials as JSON with all that is recorded, or as CSV with one row per trial."""
     from tunefront.search.results.rows import trials_csv, trials_json
 
-    table = trials_json(trials) if style == "json" else trials_csv(result, trials)
+    table = trials_json(result, trials) if style == "json" else trials_csv(result, trials)
     click.echo(table.rstrip("\n"))
 
 

@@ -79,9 +79,12 @@ def run_command(
         overrides = [*overrides, f"warm_start={warm_start.absolute()}"]
     loaded = load_experiment(experiment, overrides, smoke=smoke)
     if dry_run:
-        click.echo("\n".join(plan_lines(loaded, runnable_or_error(loaded))))
-        with screen_for(loaded) as screen:
-            check_for_plan(loaded, screen.on_event)
+        runnable_or_error(loaded)
+        try:
+            with screen_for(loaded) as screen:
+                loaded = check_for_plan(loaded, screen.on_event)
+        finally:  # a plan without what the check finds, if it fails
+            click.echo("\n".join(plan_lines(loaded, runnable_or_error(loaded))))
         return 0
     if detach:
         runnable_or_error(loaded)

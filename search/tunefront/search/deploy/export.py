@@ -26,8 +26,9 @@ from tunefront.evaluators.exports.folder import (
     read_manifest,
     write_manifest,
 )
-from tunefront.evaluators.exports.open import deployment_of
+from tunefront.evaluators.exports.open import PROCESSOR, deployment_of
 from tunefront.evaluators.interfaces.builtin import interface_of
+from tunefront.evaluators.interfaces.generation.run_script import ABOUT
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.evaluators.runtimes.base import Deployment
@@ -42,7 +43,7 @@ from tunefront.spaces import ExportError, MachineError, detect_hardware, show
 from .export_record import record_export
 from .quality_recheck import record_items
 from .rounds import Rounds, measure_rounds
-from .serving import DOCKERFILE, dockerfile, serving_text, serving_versions
+from .serving import DOCKERFILE, Texts, dockerfile, serving_text, serving_versions
 from .verify import Verification, verify
 
 
@@ -65,6 +66,11 @@ def check_export_of(result: Result, trial: Trial, folder: Path) -> None:
         raise ExportError(
             f"{folder} holds {held}, not {wanted}; remove it, or name another with --output"
         )
+
+
+_WORDS = """
+`python run.py "PROMPT"` answers a prompt as text, and needs transformers, too."""
+"""Sentence of the README about a model that writes text."""
 
 
 def _words(configuration: Mapping[str, Any]) -> str:
@@ -140,7 +146,8 @@ def _fill(
         isolation.close()
     deployment = deployment_of(folder, CandidateRecord.read(folder))
     if not (folder / SERVER).is_file() and not deployment.not_served:
-        deployment = replace(deployment, not_served="it serves named arrays only")
+        interface = interface_of(CandidateRecord.read(folder).interface)
+        deployment = replace(deployment, not_served=interface.unserved)
     record_items(trial, folder)
     fields = _manifest(result, trial, measure_rounds(folder), deployment)
     resolved = {"configuration": dict(trial.configuration), "experiment": result.experiment.written}
@@ -150,6 +157,13 @@ def _fill(
         (folder / DOCKERFILE).write_text(dockerfile(deployment, fields["versions"], tag))
     (folder / README).write_text(_readme(result, trial, deployment, folder, fields))
     write_manifest(folder, fields)
+
+
+def _texts(folder: Path) -> Texts | None:
+    """Return how the model takes texts; None if it does not write text."""
+    if not (folder / ABOUT).is_file() or not (folder / PROCESSOR).is_dir():
+        return None
+    return "chat" if (folder / PROCESSOR / "chat_template.jinja").is_file() else "plain"
 
 
 def _check_unchanged(
@@ -211,6 +225,8 @@ def _readme(
         if deployment.gpu
         else ""
     )
+    words = _WORDS if _texts(folder) else ""
+    needs = f"the program `{deployment.program}` and " if deployment.program else ""
     return f"""\
 # {result.experiment.name}, trial {trial.number}
 
@@ -223,8 +239,8 @@ Against the search's baseline, on {fields["hardware"]["summary"]}:
     pip install {" ".join(dict.fromkeys((*deployment.requirements, "numpy")))}
     python run.py
 
-`run.py` needs nothing else; it runs the recorded request and compares the response with the
-recorded one. With Tunefront's evaluators installed:
+`run.py` needs {needs}nothing else; it runs the recorded request and compares the response with the
+recorded one.{words} With Tunefront's evaluators installed:
 
 {textwrap.indent(interface.usage, "    ")}{on_gpu}
 `processor/` holds the tokenizer or image processor, where the model has one. `tunefront verify
@@ -232,7 +248,7 @@ FOLDER` checks files, outputs, choices, speed and memory.
 
 ## Serve it
 
-{serving_text(deployment)}
+{serving_text(deployment, _texts(folder))}
 ## What it is
 
 {choices}

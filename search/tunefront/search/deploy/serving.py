@@ -2,10 +2,13 @@
 
 import importlib.metadata
 from collections.abc import Mapping
+from typing import Literal
 
 from tunefront.evaluators.runtimes.base import Deployment
 
 DOCKERFILE = "Dockerfile"
+Texts = Literal["plain", "chat"]
+"""How a model takes texts: as they are only, or also as chat messages."""
 SERVES_WITH = ("numpy", "fastapi", "uvicorn")
 _WHEELS = "https://download.pytorch.org/whl"
 _TEMPLATE = """\
@@ -27,6 +30,11 @@ _HEALTH = (
     '["python", "-c", "import urllib.request as r; '
     "r.urlopen('http://127.0.0.1:8000/health', timeout=4)\"]"
 )
+_CHAT = """\
+    curl -H "Content-Type: application/json" http://127.0.0.1:8000/v1/chat/completions \\
+        -d '{"messages": [{"role": "user", "content": "Name a planet."}], "max_tokens": 32}'
+"""
+"""Lines of the README about chat messages."""
 _GPUS = " --gpus all"
 """Option of `docker run` without which a container sees no GPU."""
 _COMPILED = """\
@@ -63,10 +71,17 @@ def dockerfile(deployment: Deployment, versions: Mapping[str, str], tag: str) ->
     )
 
 
-def serving_text(deployment: Deployment) -> str:
-    """Return the README's section about serving."""
+def serving_text(deployment: Deployment, texts: Texts | None = None) -> str:
+    """Return the README's section about serving.
+
+    Args:
+        deployment: How the export runs.
+        texts: How the model takes texts; None if it does not write text.
+    """
     if deployment.not_served:
         return f"There is no `serve.py`: {deployment.not_served}.\n"
+    if texts:
+        return _text_server(deployment, texts)
     compiled = _compiled_text(deployment)
     gpus = _GPUS if deployment.gpu else ""
     return f"""\
@@ -88,6 +103,37 @@ digits.
 
 builds an image with these very versions, which serves as a user without rights.
 {compiled}{_gpu_text(deployment)}"""
+
+
+def _text_server(deployment: Deployment, texts: Texts) -> str:
+    """Return the section about the server of a model that writes text."""
+    gpus = _GPUS if deployment.gpu else ""
+    chat = _CHAT if texts == "chat" else ""
+    return f"""\
+    pip install {" ".join(dict.fromkeys((*deployment.requirements, *SERVES_WITH)))}
+    python serve.py                              # http://127.0.0.1:8000; see --help
+{chat}    curl -N -H "Content-Type: application/json" http://127.0.0.1:8000/v1/completions \\
+        -d '{{"prompt": "The capital of France is", "max_tokens": 16, "stream": true}}'
+
+The interface is that of OpenAI: `/v1/completions` and `/v1/chat/completions`, also with
+`stream: true` and `stream_options: {{"include_usage": true}}`, `/v1/models` and `/health`. A client
+such as `openai` works with `base_url="http://127.0.0.1:8000/v1"` and any key.
+
+- Decoding is greedy, as it was measured. A `temperature` above 0, `n` above 1, `logprobs`, tools
+  and other parameters that are not offered are answered with 400 and the name of the parameter.
+- Requests are decoded together as the engine allows. One whose client closes the connection ends.
+- A response ends at the model's end token, at a text of `stop`, or after `max_tokens` tokens.
+  Without the parameter `/v1/completions` generates 16, and chat up to the end of the context.
+- 400 explains what is wrong with a request; 404 means another model, 413 too large, 408 too slow,
+  503 that too many wait. There are neither users nor encryption: without `--host` only this
+  machine can connect. Requests have to name `--host`, `localhost` or an `--allow-host NAME` as
+  their Host; with `--host 0.0.0.0` also any address in digits.
+- The values below were measured without HTTP, under the load of the experiment.
+
+    docker build -t model . && docker run --rm{gpus} -p 127.0.0.1:8000:8000 model
+
+builds an image with these very versions, which serves as a user without rights.
+{_compiled_text(deployment)}{_gpu_text(deployment)}"""
 
 
 def _compiled_text(deployment: Deployment) -> str:

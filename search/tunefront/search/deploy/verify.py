@@ -28,7 +28,7 @@ class Verification:
     Attributes:
         folder: The export.
         checks: All checks, in order.
-        passed: Whether files, outputs and choices match the recorded ones.
+        passed: Whether files, outputs, choices and the answer of a server match the recorded ones.
     """
 
     folder: Path

@@ -11,6 +11,7 @@ from dataclasses import replace
 from tunefront.evaluators import EvaluationSettings, WorkloadDescription, stages_folder
 from tunefront.evaluators.evaluation.protocol import Protocol
 from tunefront.evaluators.isolation.codec import to_plain
+from tunefront.evaluators.pipelines.keys import trace_content
 from tunefront.spaces import detect_hardware
 from tunefront.spaces.catalog.execution import BATCH_SIZE
 
@@ -76,12 +77,16 @@ def _protocol(experiment: Experiment) -> Protocol:
     """
     protocol = experiment.protocol
     decisive = [o.metric for o in experiment.objectives] + [o.metric for o in experiment.limits]
-    percentile = max(experiment.metrics[name].percentile or 0.0 for name in decisive)
-    wanted = replace(protocol, percentile=percentile)
+    percentiles: dict[str, float] = {}
+    for metric in (experiment.metrics[name] for name in decisive):
+        if metric.percentile:
+            percentiles[metric.level] = max(metric.percentile, percentiles.get(metric.level, 0.0))
+    wanted = replace(protocol, percentiles=percentiles)
+    needed = max(map(wanted.requests_needed, percentiles), default=0)
     parts, each = 1, protocol.requests
-    if wanted.requests_needed:
+    if needed:
         parts = PERCENTILE_PARTS
-        each = math.ceil(max(wanted.requests_needed, protocol.requests) / parts)
+        each = math.ceil(max(needed, protocol.requests) / parts)
     return replace(wanted, requests=parts, part_items=each * _common_batch(experiment))
 
 
@@ -140,6 +145,7 @@ def identity(experiment: Experiment, described: WorkloadDescription) -> dict[str
     return {
         "model and data": described.fingerprint,
         "workload": ", ".join(f"{name} {value}" for name, value in settings.items()),
+        **({"trace": trace} if (trace := trace_content(experiment.workload)) else {}),
         "machine": f"{hardware.summary()} [{hardware.fingerprint}]",
         "libraries": ", ".join(f"{n} {v}" for n, v in sorted(hardware.libraries.items())),
         "environment variables": ", ".join(f"{n}={v}" for n, v in hardware.variables.items()),

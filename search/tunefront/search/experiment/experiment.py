@@ -23,6 +23,7 @@ from tunefront.spaces import (
 from .document import slug_of
 from .local_time import next_time, seconds_between
 from .objective import Limit, Objective
+from .references import ReferenceConfiguration
 from .schema import ConfirmationSection
 
 
@@ -88,6 +89,8 @@ class Experiment:
         workload: The model to optimize, with its data and quality metric.
         space: The search space on this machine.
         baseline: Configuration that all others are compared with; always trial 0.
+        references: Configurations that recommendations are compared with besides the baseline:
+            defaults of runtimes and the user's current settings.
         objectives: Objectives in the order of the file.
         limits: Limits that a trial must keep.
         prefer: Metric that alone decides the recommendation; None for the gain in all objectives.
@@ -115,6 +118,7 @@ class Experiment:
     workload: WorkloadSpec
     space: SearchSpace
     baseline: Configuration
+    references: tuple[ReferenceConfiguration, ...]
     objectives: tuple[Objective, ...]
     limits: tuple[Limit, ...]
     prefer: str | None

@@ -17,10 +17,11 @@ from tunefront.evaluators import (
     MetricKind,
     paired_change,
 )
+from tunefront.evaluators.interfaces.generation.capacity import NOT_OF_EVERY_TRIAL
 from tunefront.evaluators.statistics.formatting import number_text
 from tunefront.evaluators.statistics.paired_quality import SMALLEST_LEVEL, is_near_zero
 from tunefront.spaces import ExperimentError, show
-from tunefront.spaces.metric import timed_kind
+from tunefront.spaces.metric import LEVEL_SIGN, timed_kind
 
 from .metrics import QUALITY_DROP
 
@@ -109,8 +110,9 @@ class Limit:
 
         Raises:
             ExperimentError: If the text has another form, the unit does not fit, or the bound is
-                not a finite number.
+                not a finite number. If only finalists have the metric.
         """
+        _check_of_every_trial(metric)
         match = _LIMIT.fullmatch(written) if isinstance(written, str) else None
         if match is None:
             raise ExperimentError(
@@ -144,7 +146,7 @@ class Limit:
         Raises:
             ExperimentError: If the metric is unknown, or `parse` rejects the rest.
         """
-        match = re.match(r"\s*(\w+)", text)
+        match = re.match(rf"\s*(\w+(?:{LEVEL_SIGN}[\d.]+)?)", text)
         name = match[1] if match else text
         if match is None or name not in metrics:
             from tunefront.spaces import did_you_mean
@@ -158,13 +160,20 @@ class Limit:
 
 
 def check_direction(metric: Metric, direction: Direction) -> None:
-    """Raise ExperimentError for an objective against the metric's own direction."""
+    """Raise ExperimentError for an objective that few trials have, or against its direction."""
+    _check_of_every_trial(metric)
     if direction != metric.direction:
         better = "higher" if metric.direction == "maximize" else "lower"
         raise ExperimentError(
             f"{direction} contradicts the metric, of which {better} values are better; write "
             f"{metric.direction}"
         )
+
+
+def _check_of_every_trial(metric: Metric) -> None:
+    """Raise ExperimentError for a metric that only finalists have."""
+    if metric.finalists_only:
+        raise ExperimentError(NOT_OF_EVERY_TRIAL)
 
 
 def _check_bound(metric: Metric, limit: Limit) -> None:

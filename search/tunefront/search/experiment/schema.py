@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tunefront.evaluators import Architecture, Direction
+from tunefront.evaluators.interfaces.generation.capacity import CapacityKind
 
 from .local_time import next_time
 
@@ -22,10 +23,38 @@ class _Section(BaseModel):
 class LoadSection(_Section):
     """Key `workload.load`: when requests arrive and how long they are; see `LoadSpec`."""
 
-    concurrency: int | None = None
-    rate: float | None = None
+    concurrency: tuple[int, ...] = ()
+    rate: tuple[float, ...] = ()
+    trace: str | None = None
+    shared_prefix: int | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+
+    @field_validator("concurrency", "rate", mode="before")
+    @classmethod
+    def _levels(cls, written: object) -> object:
+        """Take a single number as the only load level."""
+        if written == []:
+            raise ValueError("a number or a list of load levels")
+        return written if isinstance(written, list) else [written]
+
+
+class ServerSection(_Section):
+    """Key `workload.server`: a command that starts a server, or its address; see `ServerSpec`."""
+
+    command: str | None = None
+    url: str | None = None
+    ready: str | None = None
+    api: str | None = None
+    prompts: str | None = None
+    start_s: float | None = None
+    api_key: str | None = None
+
+
+class QualitySection(_Section):
+    """Section `workload.quality`: a command that evaluates quality."""
+
+    command: str = Field(min_length=1)
 
 
 class WorkloadSection(_Section):
@@ -41,14 +70,15 @@ class WorkloadSection(_Section):
     max_length: int = Field(default=256, ge=2, le=1_048_576)
     items: int | None = Field(default=None, ge=1)
     inputs: str | None = None
-    quality: str | None = None
+    quality: str | QualitySection | None = None
     output: str | int | None = None
     samples: str | None = None
     metric: str = Field(default="score", pattern=r"^[a-z][a-z0-9_]*$")
     direction: Direction | None = None
     architecture: Architecture | None = None
     load: LoadSection = LoadSection()
-    slo: dict[str, float] = Field(default_factory=dict)
+    slo: str | dict[str, float] = Field(default_factory=dict)
+    server: ServerSection = ServerSection()
 
 
 class BudgetSection(_Section):
@@ -100,6 +130,8 @@ class ConfirmationSection(_Section):
     finalists: int = Field(default=8, ge=0, le=100)
     rounds: int = Field(default=3, ge=1, le=100)
     share: float = Field(default=0.15, gt=0, lt=1)
+    capacity: CapacityKind | None = None
+    capacity_seconds: float = Field(default=60.0, gt=0, le=3600)
 
 
 class ExperimentSection(_Section):
@@ -111,6 +143,7 @@ class ExperimentSection(_Section):
     workload: WorkloadSection
     space: dict[str, Any]
     baseline: dict[str, Any] = Field(default_factory=dict)
+    current: dict[str, Any] | None = None
     objectives: dict[str, Direction]
     limits: dict[str, Any] = Field(default_factory=dict)
     prefer: str | None = None

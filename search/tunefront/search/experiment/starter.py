@@ -9,6 +9,7 @@ import yaml
 from tunefront.evaluators import builtin_catalog
 from tunefront.evaluators.interfaces.generation import Generation
 from tunefront.evaluators.interfaces.generation.metrics import OUTPUT_TOKENS_PER_SECOND
+from tunefront.evaluators.runtimes.server.extension import NAME as SERVER
 from tunefront.spaces import (
     Catalog,
     ExperimentError,
@@ -134,7 +135,7 @@ def _on_processor(catalog: Catalog, hardware: Hardware, task: str) -> _Choices:
 
 def _of_engines(catalog: Catalog, hardware: Hardware, task: str) -> _Choices:
     """Return the choices of a task that generates text, on the processor."""
-    engines = catalog.runtimes(task)
+    engines = [name for name in catalog.runtimes(task) if name != SERVER]
     installed = [name for name in engines if not catalog.missing(name, hardware)]
     threads = _threads(hardware)
     baseline = f"runtime: {(installed or engines)[0]}, precision: fp32, max_batch: 1"

@@ -10,6 +10,8 @@ from .pareto import Costs, nondominated
 
 FAR_DEVIATIONS = 5.0
 """Standard deviations assumed to bound a sampled value; 1 sample in 2 million lies outside."""
+CHANCE_DRAWS = 400
+"""Monte Carlo samples of a probability, whose standard error is 2.5 % at most."""
 HALF_INTERVAL = 1.96
 """Half of a 95 % interval, in standard deviations."""
 
@@ -113,7 +115,7 @@ def no_bounds(trials: int) -> Bounds:
 
 
 def chances(
-    values: Values, limits: Bounds | None = None, draws: int = 400, seed: int = 0
+    values: Values, limits: Bounds | None = None, draws: int = CHANCE_DRAWS, seed: int = 0
 ) -> npt.NDArray[np.float64]:
     """Return the probability that each row is on the front within the limits, shape `(trials,)`.
 

@@ -34,8 +34,13 @@ def values_of(
 def error_of(intervals: Intervals, metric: Metric) -> str:
     """Return the name of a metric's error: that of all metrics which follow from one value."""
     if metric.follows != "none":
-        return SPEED
+        return _speed(intervals.rate(metric))
     return QUALITY if metric.name in (intervals.primary.name, QUALITY_DROP.name) else metric.name
+
+
+def _speed(rate: Metric | None) -> str:
+    """Return the name of the error of a speed-up, which differs between load levels."""
+    return SPEED if rate is None else f"{SPEED}{rate.level}"
 
 
 def compared(intervals: Intervals, trial: Trial, metric: Metric) -> tuple[float, float, float]:
@@ -78,7 +83,10 @@ def bounds_of(intervals: Intervals, trials: Sequence[Trial], limits: Sequence[Li
     return Bounds(
         values=_values([[cost for cost, _ in row] for row in cells], errors),
         bounds=np.array([limit.sign * limit.bound for limit in limits], dtype=np.float64),
-        shared=[SPEED if one else error for one, error in zip(timed, errors, strict=True)],
+        shared=[
+            _speed(intervals.rate(metric)) if one else error
+            for one, error, metric in zip(timed, errors, metrics, strict=True)
+        ],
         affected=np.array(affected, dtype=np.bool_).reshape(len(trials), len(limits)),
         factors=_factors(intervals),
     )
@@ -110,10 +118,12 @@ def _quality_level(intervals: Intervals) -> Measurement | None:
 
 def _factors(intervals: Intervals) -> dict[str, tuple[float, float]]:
     """Return the standard deviations of the shared factors, towards better and worse values."""
-    quality, speed = _quality_level(intervals), intervals.level
+    quality = _quality_level(intervals)
     found: dict[str, tuple[float, float]] = {}
-    if speed is not None and intervals.rate is not None and speed.value > 0:
-        found[SPEED] = _deviations(speed, intervals.rate)
+    for rate in intervals.rates:
+        speed = intervals.level(rate)
+        if speed is not None and speed.value > 0:
+            found[_speed(rate)] = _deviations(speed, rate)
     if quality is not None:
         found[QUALITY] = _deviations(quality, intervals.primary)
     return found

@@ -114,23 +114,34 @@ class Intervals:
         self.primary = experiment.primary
         self.base = next((t for t in trials if t.number == 0 and t.measured), None)
         self._trials = trials
+        self._rates_by_level: dict[str, Metric | None] = {}
 
     @cached_property
     def _interleaved(self) -> bool:
         return any(interleaved(trial) for trial in self._trials if trial.measured)
 
     @cached_property
-    def rate(self) -> Metric | None:
-        """The metric that speed-ups are ratios of; None if trial 0 has none."""
+    def rates(self) -> Sequence[Metric]:
+        """The metrics that speed-ups are ratios of, by load level; none if trial 0 has none."""
         known = () if self.base is None else self.base.measurements
-        return reference_rate(self.metrics[name] for name in known if name in self.metrics)
+        measured = [self.metrics[name] for name in known if name in self.metrics]
+        return [metric for metric in measured if metric.reference_rate]
 
-    @property
-    def level(self) -> Measurement | None:
-        """Trial 0's speed, a factor of the speed of all interleaved trials; None if unknown."""
-        if self.base is None or self.rate is None or not self._interleaved:
+    def rate(self, metric: Metric) -> Metric | None:
+        """Return the rate at a metric's load level; None if trial 0 has none."""
+        if metric.level not in self._rates_by_level:
+            self._rates_by_level[metric.level] = reference_rate(self.rates, metric.level)
+        return self._rates_by_level[metric.level]
+
+    def level(self, metric: Metric) -> Measurement | None:
+        """Return trial 0's speed, by the rate at a metric's load level; None if it is unknown.
+
+        It is a factor of the speed of all interleaved trials.
+        """
+        rate = self.rate(metric)
+        if self.base is None or rate is None or not self._interleaved:
             return None
-        return self.base.measurements[self.rate.name]
+        return self.base.measurements[rate.name]
 
     def loss(self, trial: Trial, name: str) -> Measurement | None:
         """Return the quality drop if the metric is the primary quality metric, else None.
@@ -142,7 +153,7 @@ class Intervals:
     def shared(self, trial: Trial, name: str) -> bool:
         """Return whether trial 0's speed is a factor of a trial's value, apart from `between`."""
         metric = self.metrics[name]
-        if self.level is None or self.base is None:
+        if self.level(metric) is None or self.base is None:
             return False
         if trial.number == self.base.number:
             return metric.follows != "none" and trial.value(name) > 0
@@ -154,14 +165,15 @@ class Intervals:
         The ratio of trial 0 to itself is exact. If other trials were interleaved, one that was
         not has the error of the common factor in addition.
         """
-        found, level = seen(trial, self.metrics[name]), self.level
-        if level is None or self.rate is None or self.metrics[name].follows == "none":
+        metric = self.metrics[name]
+        found, level, rate = seen(trial, metric), self.level(metric), self.rate(metric)
+        if level is None or rate is None or metric.follows == "none":
             return found
         if found.value <= 0 or interleaved(trial):
             return found
         if self.base is not None and trial.number == self.base.number:
             return replace(found, low=found.value, high=found.value)
-        return _widened(found, level, self.metrics[name].direction != self.rate.direction)
+        return _widened(found, level, metric.direction != rate.direction)
 
     def own(self, trial: Trial, name: str) -> Measurement:
         """Return a measurement with the interval of that part which no other trial shares."""
@@ -170,7 +182,8 @@ class Intervals:
 
     def absolute(self, trial: Trial, name: str) -> Measurement:
         """Return a measurement with the interval of its absolute value: with the common factor."""
-        return absolute(trial, self.base, self.metrics[name], self.rate)
+        metric = self.metrics[name]
+        return absolute(trial, self.base, metric, self.rate(metric))
 
     def uncertain(self, trial: Trial, limits: Sequence[Limit]) -> tuple[Limit, ...]:
         """Return the limits that the trial keeps, but not with its whole absolute interval."""

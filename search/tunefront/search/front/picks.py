@@ -13,6 +13,7 @@ from tunefront.search.study.trial import Trial
 from tunefront.search.text import listed
 from tunefront.spaces import ExperimentError, did_you_mean
 
+from .chances import CHANCE_DRAWS
 from .costs import compared, values_of
 from .gains import gain_over
 from .intervals import Intervals, uncertain_text
@@ -74,6 +75,7 @@ def front_of(
     limits: Sequence[Limit] | None = None,
     prefer: str | None = None,
     unconfirmed: Collection[int] = (),
+    draws: int = CHANCE_DRAWS,
 ) -> Front:
     """Return the front and its picks.
 
@@ -84,6 +86,7 @@ def front_of(
         prefer: Metric that alone decides the recommendation; None uses the experiment's.
         unconfirmed: Numbers of the trials with warnings, and without an undisturbed confirmation.
             None of them is picked in place of a tied trial that is not one of them.
+        draws: Monte Carlo samples of the probabilities to be on the front.
 
     Raises:
         ExperimentError: If `prefer` is not a metric, or was not measured in every front trial.
@@ -91,7 +94,7 @@ def front_of(
     bounds = experiment.limits if limits is None else limits
     kept = within(trials, bounds)
     objectives, intervals = experiment.objectives, Intervals(experiment, trials)
-    chances = Chances(intervals, trials, objectives, bounds)
+    chances = Chances(intervals, trials, objectives, bounds, draws)
     if not kept:
         return Front(trials=(), ties={}, picks=(), chances=chances)
     costs = np.array([[trial.cost(o) for o in objectives] for trial in kept])

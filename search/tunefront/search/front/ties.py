@@ -8,7 +8,7 @@ import numpy as np
 from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.study.trial import Trial
 
-from .chances import Values, chances
+from .chances import CHANCE_DRAWS, Values, chances
 from .costs import bounds_of, values_of
 from .intervals import Intervals
 from .pareto import indistinguishable
@@ -62,6 +62,7 @@ class Chances(Mapping[int, float]):
         trials: All recorded trials.
         objectives: The objectives.
         limits: The limits.
+        draws: Number of Monte Carlo samples.
     """
 
     def __init__(
@@ -70,9 +71,11 @@ class Chances(Mapping[int, float]):
         trials: Sequence[Trial],
         objectives: Sequence[Objective],
         limits: Sequence[Limit],
+        draws: int = CHANCE_DRAWS,
     ) -> None:
         self._numbers = [trial.number for trial in trials if trial.measured]
         self._parts = intervals, trials, objectives, limits
+        self._draws = draws
 
     @cached_property
     def _found(self) -> dict[int, float]:
@@ -80,7 +83,7 @@ class Chances(Mapping[int, float]):
         needed = {o.metric for o in objectives} | {limit.metric for limit in limits}
         able = [t for t in trials if t.measured and needed <= t.measurements.keys()]
         values = values_of(intervals, able, objectives)
-        shares = chances(values, bounds_of(intervals, able, limits))
+        shares = chances(values, bounds_of(intervals, able, limits), self._draws)
         drawn = {t.number: float(share) for t, share in zip(able, shares, strict=True)}
         return {number: drawn.get(number, 0.0) for number in self._numbers}
 

@@ -26,7 +26,7 @@ def write_artifacts(result: Result, record: Mapping[str, Any], folder: Path) -> 
     if any(trial.measured for trial in result.trials):
         draw_front(result, folder / "front.png")
     write_report(result, record, folder / REPORT_FILE)
-    (folder / "trials.json").write_text(trials_json(result.trials) + "\n")
+    (folder / "trials.json").write_text(trials_json(result) + "\n")
     (folder / "trials.csv").write_text(trials_csv(result))
     (folder / "search.json").write_text(json.dumps(record, indent=2, default=str) + "\n")
     (folder / "experiment.yaml").write_text(result.experiment.path.read_text())

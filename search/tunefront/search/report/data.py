@@ -23,6 +23,7 @@ from tunefront.spaces import Value, show
 
 from .history import history_of
 from .importance import importance_of
+from .loads import distribution_charts, load_charts
 from .outputs import output_comparison
 from .sections import account_of
 
@@ -76,6 +77,8 @@ def report_data(
         "history": [[number, round(share, 5)] for number, share in history_of(result)],
         "importance": [_importance(result, place) for place in range(len(experiment.objectives))],
         "curves": _curves(result),
+        "loads": load_charts(result),
+        "distributions": distribution_charts(result),
         "outputs": output_comparison(result, samples),
         **account_of(result, record),
     }
@@ -160,6 +163,7 @@ def _trial(view: TrialView, inputs: PickInputs) -> dict[str, Any]:
         "sentence": view.sentence[:LONGEST_MESSAGE_KEPT],
         "trust": view.trust,
         "chance": view.chance,
+        "reference": view.reference,
         "reason": trial.reason[:LONGEST_MESSAGE_KEPT],
         "attempt": trial.attempt,
         "cause": trial.cause,

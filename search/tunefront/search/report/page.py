@@ -32,6 +32,7 @@ SCRIPTS = (
     "charts.js",
     "table.js",
     "sections.js",
+    "loads.js",
     "outputs.js",
     "limits.js",
     "card.js",

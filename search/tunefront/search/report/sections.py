@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from tunefront.evaluators import pipeline_of
+from tunefront.evaluators import load_levels, pipeline_of
 from tunefront.evaluators.statistics.formatting import percent_text
 from tunefront.search.experiment.experiment import Budget, Experiment, bound
+from tunefront.search.experiment.references import texts_of
 from tunefront.search.results.result import Result, early_ends
 from tunefront.search.text import counted
 
@@ -79,12 +80,14 @@ def _machine(record: Mapping[str, Any]) -> list[list[str]]:
 
 def _protocol(result: Result) -> list[list[str]]:
     experiment = result.experiment
-    workload = experiment.workload
+    workload, baseline = experiment.workload, experiment.baseline
+    references = texts_of(experiment.references, baseline, experiment.budget.trials)
     unconfirmed = sum(view.trust == "unconfirmed" for view in result.views.values())
     rows = [
         ["workload", f"{workload.task}, model {workload.model}"],
         ["file", str(experiment.path)],
-        ["baseline", experiment.baseline.label()],
+        ["baseline", baseline.label()],
+        *map(list, references.items()),
         ["objectives", ", ".join(f"{o.metric} ({o.direction})" for o in experiment.objectives)],
         ["limits", ", ".join(bound(experiment, one) for one in experiment.limits) or "none"],
         ["scarce data", "" if result.scarcity is None else str(result.scarcity)],
@@ -101,6 +104,9 @@ def _protocol(result: Result) -> list[list[str]]:
 def _turns(experiment: Experiment) -> str:
     protocol = experiment.protocol
     how = "in turns with the baseline" if protocol.reference else "by itself"
+    levels = load_levels(experiment.workload)
+    if len(levels) > 1:
+        how += f", at each of the load levels {', '.join(levels)}"
     return (
         f"{how}, {protocol.turns} turns at the least (slow ones fewer), {protocol.seconds:g} s "
         f"at the most, until the interval is ± {percent_text(protocol.precision)}; waits up to "

@@ -11,6 +11,7 @@ from tunefront.evaluators import EvaluationSettings, WorkloadDescription
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.experiment.evaluation_settings import settings_of
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.references import to_run
 from tunefront.search.experiment.resolver import SMOKE_SUFFIX
 from tunefront.search.experiment.schema import BudgetSection, ExperimentSection
 from tunefront.search.study.atomic_write import write_whole
@@ -85,7 +86,8 @@ def planned_trials(experiment: Experiment, enumeration: Enumeration) -> int:
 
 def _possible_trials(experiment: Experiment, enumeration: Enumeration) -> int:
     """Return the number of trials of a search without a budget, the baseline included."""
-    return len(enumeration.runnable) + (experiment.baseline not in enumeration.runnable)
+    given = {experiment.baseline, *to_run(experiment.references, experiment.baseline)}
+    return len(enumeration.runnable) + sum(one not in enumeration.runnable for one in given)
 
 
 def read_record(experiment: Experiment) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from tunefront.evaluators.statistics.formatting import percent_text
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.experiment.scarcity import Scarcity, scarcity_of
+from tunefront.search.front.chances import CHANCE_DRAWS
 from tunefront.search.front.intervals import uncertain_text, unconfirmed_trials
 from tunefront.search.front.picks import Front, front_of
 from tunefront.search.sampling.early_stopping.reliability import reliability_of
@@ -25,6 +26,7 @@ from tunefront.search.study.trial import Trial
 from tunefront.search.text import counted
 from tunefront.spaces import show
 
+from .against_references import against_references
 from .failures import FailureGroup, failures_of
 from .sentence import evaluated_items
 from .view import TrialView, TrialViews
@@ -104,7 +106,16 @@ class Result:
             return "no trial meets the limits" if self.trials else "nothing has been run"
         view = self.view(recommended)
         uncertain = uncertain_text(self.front.picks[0].uncertain)
-        return "; ".join(filter(None, [f"{view.name}: {view.sentence}", uncertain]))
+        parts = [f"{view.name}: {view.sentence}", self.against_references, uncertain]
+        return "; ".join(filter(None, parts))
+
+    @cached_property
+    def against_references(self) -> str:
+        """How the recommended trial compares with the best default and the current settings."""
+        recommended = self.front.recommended
+        if recommended is None:
+            return ""
+        return against_references(self.experiment, self.trials, recommended, self.limits)
 
     @cached_property
     def _views(self) -> TrialViews:
@@ -121,8 +132,10 @@ class Result:
 
     @cached_property
     def shortlist(self) -> tuple[TrialView, ...]:
-        """The views of the front, of picks tied with it, and of the baseline, in this order."""
+        """The views of the front, of picks tied with it, of the baseline and of references."""
         chosen = [*self.front.trials, *(p.trial for p in self.front.picks), *self.trials[:1]]
+        known = {one.configuration for one in self.experiment.references}
+        chosen += [t for t in self.trials if t.measured and t.configuration in known]
         return tuple(self._views[n] for n in dict.fromkeys(trial.number for trial in chosen))
 
 
@@ -132,6 +145,7 @@ def result_of(
     confirmation: Confirmation,
     limits: Sequence[Limit] | None = None,
     prefer: str | None = None,
+    draws: int = CHANCE_DRAWS,
 ) -> Result:
     """Compute the result from recorded trials.
 
@@ -141,13 +155,14 @@ def result_of(
         confirmation: The result of the confirmation.
         limits: Limits; the experiment's if None.
         prefer: Metric that decides the recommendation; the experiment's if None.
+        draws: Monte Carlo samples of the probabilities to be on the front.
     """
     measured = confirmed(trials, confirmation, experiment.metrics)
     unconfirmed = unconfirmed_trials(measured, confirmation)
     return Result(
         experiment=experiment,
         trials=tuple(measured),
-        front=front_of(experiment, measured, limits, prefer, unconfirmed),
+        front=front_of(experiment, measured, limits, prefer, unconfirmed, draws),
         confirmation=confirmation,
         limits=tuple(experiment.limits if limits is None else limits),
     )

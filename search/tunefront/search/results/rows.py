@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,10 +14,16 @@ from tunefront.spaces import show
 from .result import Result
 
 
-def trial_record(trial: Trial) -> dict[str, Any]:
-    """Return everything recorded about a trial as plain JSON values."""
+def trial_record(trial: Trial, warnings: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return everything recorded about a trial as plain JSON values.
+
+    Args:
+        trial: The trial.
+        warnings: Those of its view, with what the search adds; those of the evaluation if None.
+    """
     evaluation = trial.evaluation
     interim = evaluation.interim if evaluation else None
+    own = evaluation.warnings if evaluation else ()
     return {
         "number": trial.number,
         "status": trial.status,
@@ -31,7 +37,7 @@ def trial_record(trial: Trial) -> dict[str, Any]:
         "stage": evaluation.stage if evaluation else None,
         "message": evaluation.message if evaluation else "",
         "log": list(evaluation.log) if evaluation else [],
-        "warnings": list(evaluation.warnings) if evaluation else [],
+        "warnings": list(own if warnings is None else warnings),
         "interim": asdict(interim) if interim else None,
         "facts": dict(evaluation.facts) if evaluation else {},
         "machine": dict(evaluation.machine) if evaluation else {},
@@ -42,9 +48,11 @@ def trial_record(trial: Trial) -> dict[str, Any]:
     }
 
 
-def trials_json(trials: Iterable[Trial]) -> str:
-    """Return the trials as a JSON array."""
-    return json.dumps([trial_record(trial) for trial in trials], indent=1)
+def trials_json(result: Result, trials: Sequence[Trial] | None = None) -> str:
+    """Return trials as a JSON array; all trials of the result if None."""
+    chosen = result.trials if trials is None else trials
+    records = [trial_record(trial, result.view(trial).warnings) for trial in chosen]
+    return json.dumps(records, indent=1)
 
 
 def rows(result: Result, trials: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:

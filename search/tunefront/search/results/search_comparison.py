@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tunefront.evaluators import Direction
+from tunefront.evaluators import Direction, reference_rate
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.objective import Objective
@@ -275,7 +275,7 @@ class _Comparer:
         self._baseline = _same_baseline(before, after)
         self._same_items = bool(before.content) and before.content == after.content
         self._primary = experiment.primary
-        self._rate = experiment.rate
+        self._rates = [m for m in experiment.metrics.values() if m.reference_rate]
         self._metrics = [experiment.metrics[objective.metric] for objective in objectives]
         self._direction: Mapping[str, Direction] = {o.metric: o.direction for o in objectives}
 
@@ -291,13 +291,13 @@ class _Comparer:
     def _value_changes(self, before: Trial, after: Trial) -> dict[str, Change]:
         found: dict[str, Change] = {}
         for metric in self._metrics:
-            least = least_of(metric)
+            least, rate = least_of(metric), reference_rate(self._rates, metric.level)
             pair = None
             if metric.name == self._primary.name:
                 pair = paired(before, after, metric, self._same_items, least)
             found[metric.name] = pair or change_of(
-                absolute(before, self._bases[0], metric, self._rate),
-                absolute(after, self._bases[1], metric, self._rate),
+                absolute(before, self._bases[0], metric, rate),
+                absolute(after, self._bases[1], metric, rate),
                 self._direction[metric.name],
                 least,
             )

@@ -71,6 +71,7 @@ def comparison_sentence(
     same_execution: Measurement | None,
     saving: Measurement | None,
     warnings: Sequence[str],
+    level: str = "",
 ) -> str:
     """Return a text such as `about 4.1x faster (2.4 to 5.9; unconfirmed: ...), 2.1x less memory`.
 
@@ -81,8 +82,9 @@ def comparison_sentence(
             settings; None if unknown.
         saving: Baseline memory / its memory; None if unknown.
         warnings: The warnings because of which its values are not confirmed; empty if they are.
+        level: The load level of the speed-up, if there are several.
     """
-    notes = []
+    notes = [f"at load {level}"] if level else []
     if same_execution is not None:
         notes.append(f"{multiple_text(same_execution.value, *SPEED_WORDS)} {EQUAL_SETTINGS}")
     if warnings and speedup is not None:

@@ -12,6 +12,7 @@ from tunefront.evaluators.statistics.formatting import percent_text, with_unit
 from tunefront.search.experiment.experiment import Experiment, bound
 from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.experiment.objective import Limit
+from tunefront.search.experiment.references import names_of
 from tunefront.search.front.intervals import is_unconfirmed
 from tunefront.search.front.picks import Front, Pick
 from tunefront.search.study.confirmation import Confirmation
@@ -76,12 +77,10 @@ class TrialView:
         sentence: The comparison with the baseline (`4.4x faster (4.3 to 4.5), 2.1x less memory`),
             with its warnings if it is unconfirmed, or the failure.
         trust: The reliability of its measurements.
+        front: The front of its result, which computes probabilities and ties on access.
         warnings: Warnings about its measurements.
-        chance: Probability that it is on the front and keeps all limits, given the intervals of the
-            measurements; None if it was not measured. For an unconfirmed trial it holds only if
-            its measurements are confirmed.
-        ties: Numbers of the trials that are indistinguishable from it in every objective. Of a
-            trial that is not unconfirmed, only those that are not either.
+        reference: What it is besides a trial of the search: `default of openvino`,
+            `current settings`; empty if nothing.
         picks: The picks that chose it.
         misses: The limits that it does not keep.
         speedup: Throughput / baseline throughput, confirmed if possible; None if unknown.
@@ -99,9 +98,9 @@ class TrialView:
     on_front: bool
     sentence: str
     trust: Trust
+    front: Front = field(repr=False, compare=False)
     warnings: tuple[str, ...] = ()
-    chance: float | None = None
-    ties: tuple[int, ...] = ()
+    reference: str = ""
     picks: tuple[Pick, ...] = ()
     misses: tuple[Miss, ...] = ()
     speedup: float | None = None
@@ -114,19 +113,36 @@ class TrialView:
         return self.trial.number
 
     @property
+    def chance(self) -> float | None:
+        """Probability that it is on the front and keeps all limits; None if it was not measured.
+
+        Given the intervals of the measurements; for an unconfirmed trial, if they are confirmed.
+        """
+        return self.front.chances.get(self.number)
+
+    @property
+    def ties(self) -> tuple[int, ...]:
+        """Numbers of the trials that are indistinguishable from it in every objective.
+
+        Of a trial that is not unconfirmed, only those that are not either.
+        """
+        return tuple(tied.number for tied in self.front.ties.get(self.number, ()))
+
+    @property
     def label(self) -> str:
         """The choices that differ from their defaults (`openvino int8-static b8 t2`)."""
         return self.name.partition(" ")[2]
 
     @property
     def shortlisted(self) -> bool:
-        """Whether the trial is on the shortlist: the front and the baseline."""
-        return self.on_front or self.number == 0
+        """Whether the trial is on the shortlist: the front, the baseline and the references."""
+        return self.on_front or self.number == 0 or bool(self.reference) and self.trial.measured
 
     @property
     def role_text(self) -> str:
-        """The names of its picks, else its role."""
-        return ", ".join(pick.name for pick in self.picks) or self.role
+        """The names of its picks, else its role; then what it is as a reference."""
+        names = [pick.name for pick in self.picks] or [self.role]
+        return ", ".join(filter(None, [*names, self.reference]))
 
     @property
     def trust_text(self) -> str:
@@ -227,15 +243,21 @@ class TrialViews(Mapping[int, TrialView]):
             on_front=on_front,
             sentence=self._sentence(trial, speedup, saving),
             trust=self._trust(trial),
-            warnings=trial.evaluation.warnings if trial.evaluation is not None else (),
-            chance=self._front.chances.get(number),
-            ties=tuple(tied.number for tied in self._front.ties.get(number, ())),
+            warnings=self._warnings(trial),
+            reference=names_of(self._experiment.references, trial.configuration),
+            front=self._front,
             picks=picks,
             misses=misses,
             speedup=speedup.value if speedup is not None else None,
             memory_saving=saving.value if saving is not None else None,
             error_bars=self._error_bars(trial) if measured else {},
         )
+
+    def _warnings(self, trial: Trial) -> tuple[str, ...]:
+        """Return the warnings about its measurements, and why it has no capacity."""
+        own = trial.evaluation.warnings if trial.evaluation is not None else ()
+        searched = self._confirmation.capacities.get(trial.number)
+        return tuple(filter(None, [*own, "" if searched is None else searched.shortfall]))
 
     def _role(self, trial: Trial, on_front: bool, misses: Sequence[Miss]) -> TrialRole:
         if trial.status in ("failed", "running"):
@@ -302,7 +324,9 @@ class TrialViews(Mapping[int, TrialView]):
         if self._baseline is None:
             return marked("not compared: the baseline was not measured", warnings)
         same_execution = self._confirmation.same_execution_speedup(trial.number)
-        return comparison_sentence(trial, speedup, same_execution, saving, warnings)
+        rate = self._experiment.rate
+        level = "" if rate is None else rate.level
+        return comparison_sentence(trial, speedup, same_execution, saving, warnings, level)
 
     def _unconfirmed_by(self, trial: Trial) -> Sequence[str]:
         """Return the warnings because of which a trial is unconfirmed; empty if it is not.

@@ -16,6 +16,7 @@ from tunefront.evaluators.pipelines.base import RoundResult, RoundSettings
 from tunefront.search.cluster.jobs import TurnsJob
 from tunefront.search.cluster.supervisor import RayLost, RaySupervisor
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.references import to_run
 from tunefront.search.front.picks import Front, front_of
 from tunefront.search.study.confirmation import Confirmation, Round, confirmed
 from tunefront.search.study.live_stage import CONFIRMATION, delete_stage
@@ -46,9 +47,10 @@ class _Stopped(Exception):
 
 
 def finalists(experiment: Experiment, front: Front, trials: Sequence[Trial]) -> list[Trial]:
-    """Return the baseline and at most `confirmation.finalists` other trials.
+    """Return the baseline, at most `confirmation.finalists` other trials, and the references.
 
-    Order: the picks, the rest of the front, then trials tied with the front.
+    Order: the picks, the rest of the front, then trials tied with the front; last the references
+    that keep the limits.
     """
     ordered = [
         *(pick.trial for pick in front.picks),
@@ -57,7 +59,10 @@ def finalists(experiment: Experiment, front: Front, trials: Sequence[Trial]) -> 
     ]
     chosen = {t.number: t for t in ordered if t.number != 0}
     baseline = [trial for trial in trials if trial.number == 0]
-    return baseline + list(chosen.values())[: experiment.confirmation.finalists]
+    most = list(chosen.values())[: experiment.confirmation.finalists]
+    wanted = to_run(experiment.references, experiment.baseline)
+    references = [t for t in trials if t.status == "ok" and t.configuration in wanted]
+    return list({t.number: t for t in [*baseline, *most, *references]}.values())
 
 
 def counterpart_of(
@@ -370,6 +375,8 @@ def _round(own: RoundResult, base: RoundResult, same: RoundResult | None) -> Rou
         ratios=own.ratios_to(base),
         same_execution_ratios=own.ratios_to(same) if same else (),
         values=own.values,
-        undisturbed=own.undisturbed_with(base),
+        undisturbed=own.undisturbed_with(base)
+        and all(rates.undisturbed_with(base.levels[name]) for name, rates in own.levels.items()),
         baseline_values=base.values,
+        ratios_at={name: rates.ratios_to(base.levels[name]) for name, rates in own.levels.items()},
     )

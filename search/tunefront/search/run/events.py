@@ -113,6 +113,19 @@ class SearchResumed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceLeftOut:
+    """A default of a runtime, or the current settings, is not run.
+
+    Attributes:
+        name: Its name, such as `default of openvino`.
+        reason: Why.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BaselineRepeated:
     """The baseline, which had failed for a reason that can pass, runs again.
 
@@ -311,6 +324,37 @@ class ConfirmationShortened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CapacityStarted:
+    """The capacity of the finalists is being measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapacityFinished:
+    """The capacity of a finalist is recorded.
+
+    Attributes:
+        trial: The trial.
+        text: The capacity with its interval, or why there is none.
+    """
+
+    trial: Trial
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapacityShortened:
+    """The deadline came before the capacity of all finalists was measured.
+
+    Attributes:
+        left_out: Number of trials without it.
+        bound: Text of the setting that set the deadline, such as `budget.hours 8`.
+    """
+
+    left_out: int
+    bound: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportWritten:
     """The report was written.
 
@@ -354,6 +398,7 @@ Event = (
     | DataScarce
     | RecordArchived
     | SearchResumed
+    | ReferenceLeftOut
     | BaselineRepeated
     | NothingToRun
     | RayStarting
@@ -370,6 +415,9 @@ Event = (
     | ConfirmationStarted
     | ConfirmationRoundFinished
     | ConfirmationShortened
+    | CapacityStarted
+    | CapacityFinished
+    | CapacityShortened
     | ReportWritten
     | ReportFailed
     | ProgressChanged

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from tunefront.evaluators import (
@@ -16,12 +17,15 @@ from tunefront.evaluators.pipelines.tasks.model_stage import CALIBRATION_ITEMS
 from tunefront.evaluators.store.store import make_once
 from tunefront.search.experiment.evaluation_settings import settings_of
 from tunefront.search.experiment.experiment import Experiment, Prepare
+from tunefront.search.experiment.references import still_runnable
 from tunefront.search.experiment.scarcity import check_level, scarcity_of
 from tunefront.search.study.study import STUDY_FILE
 from tunefront.search.text import command_text, counted
 from tunefront.search.tracking.store import check_reachable
 from tunefront.spaces import (
     Enumeration,
+    ExperimentError,
+    GenerationMemory,
     MachineError,
     SpaceError,
     TrackingError,
@@ -121,10 +125,11 @@ def prepare(step: Prepare | None, on_event: OnEvent) -> None:
     make_once(step.folder, fill)
 
 
-def check_for_plan(experiment: Experiment, on_event: OnEvent) -> None:
+def check_for_plan(experiment: Experiment, on_event: OnEvent) -> Experiment:
     """Check model and data as a search does before its first trial, and report the outcome.
 
-    What a script has yet to prepare is not checked.
+    What a script has yet to prepare is not checked. Return the experiment with what is known of
+    the model's memory.
 
     Raises:
         WorkloadError, ExperimentError: As for `check_workload`.
@@ -133,9 +138,27 @@ def check_for_plan(experiment: Experiment, on_event: OnEvent) -> None:
     if step is not None and not step.folder.is_dir():
         note = f"{step.script} prepares model and data when the search starts; not checked yet"
         on_event(WorkloadNoted(note=note))
-        return
-    check_workload(experiment, on_event)
+        return experiment
+    _, described = check_workload(experiment, on_event)
     on_event(WorkloadNoted(note="model and data can be used"))
+    return experiment if described.memory is None else with_memory(experiment, described.memory)
+
+
+def with_memory(experiment: Experiment, memory: GenerationMemory) -> Experiment:
+    """Return the experiment without the configurations that can't fit into memory.
+
+    Raises:
+        ExperimentError: If the baseline can't.
+    """
+    context = replace(experiment.space.context, memory=memory)
+    space = replace(experiment.space, context=context)
+    if reason := space.obstacle(experiment.baseline):
+        raise ExperimentError(
+            f"{experiment.path}: baseline: can't run here: {reason} "
+            f"({experiment.baseline.label()}); choose another baseline, or a smaller load"
+        )
+    references = tuple(still_runnable(one, space) for one in experiment.references)
+    return replace(experiment, space=space, references=references)
 
 
 def check_workload(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.references import to_run
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.sampling.base import Sampler
 from tunefront.search.sampling.ehvi import EhviSampler
@@ -25,11 +26,14 @@ def build_sampler(experiment: Experiment, runnable: Sequence[Configuration]) -> 
         first = {experiment.space.catalog.complete(c)["runtime"]: c for c in reversed(runnable)}
         return GridSampler(list(first.values()))
     sampler = _named(experiment, runnable)
-    first_tried: dict[Configuration, str] = {}
+    listed = set(runnable)
+    references = to_run(experiment.references, experiment.baseline)
+    first_tried = {one: name for one, name in references.items() if one in listed}
     if experiment.warm_start is not None:
         other = load_experiment(experiment.warm_start)
         front = front_of_other(experiment, other, runnable)
-        first_tried |= dict.fromkeys(front, f"on the front of {other.name}")
+        for one in front:
+            first_tried.setdefault(one, f"on the front of {other.name}")
     if experiment.sampler == "ehvi":
         for known in known_good(experiment, runnable):
             first_tried.setdefault(known, "known to be good on this kind of device")

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +27,7 @@ from tunefront.search.cluster.supervisor import RaySupervisor
 from tunefront.search.exit_codes import ExitCode
 from tunefront.search.experiment.evaluation_settings import identity
 from tunefront.search.experiment.experiment import Experiment
+from tunefront.search.experiment.references import left_out, to_run
 from tunefront.search.experiment.resolver import load_experiment
 from tunefront.search.results.metadata import (
     archive_record,
@@ -42,6 +43,8 @@ from tunefront.search.study.trial import Trial
 from tunefront.search.tracking.writer import TrackingWriter
 from tunefront.spaces import Enumeration, detect_hardware, named_error
 
+from .capacity.measurement import CapacityRun
+from .capacity.plan import capacity_seconds, to_probe
 from .confirm import confirm, to_confirm
 from .driver_process import DriverState, only_driver
 from .events import (
@@ -56,6 +59,7 @@ from .events import (
     ProgressChanged,
     RayStarting,
     RecordArchived,
+    ReferenceLeftOut,
     ReportFailed,
     ReportWritten,
     SearchResumed,
@@ -71,6 +75,7 @@ from .preflight import (
     check_workload,
     prepare,
     runnable_or_error,
+    with_memory,
 )
 from .presence import present
 from .progress import Progress
@@ -87,6 +92,10 @@ EXIT_CODES: Mapping[Outcome, ExitCode] = {
 }
 REPORT_S = 30.0
 """Seconds before the deadline that are reserved for writing MLflow and the report."""
+DRAWS_BETWEEN_TRIALS = 50
+"""Monte Carlo samples of a probability that MLflow shows until the last result is written."""
+MOST_CAPACITY = 1 / 3
+"""Largest share of a limited time that is reserved for the capacity of the finalists."""
 EXPORT_S = 60.0
 """Seconds reserved for an export before a trial has been measured."""
 
@@ -165,12 +174,20 @@ def run_search(
         if experiment.prepare is not None:
             stack.enter_context(in_use(experiment.prepare.folder))
         settings, described = check_workload(experiment, on_event)
+        if described.memory is not None:
+            experiment = with_memory(experiment, described.memory)
+            enumeration = runnable_or_error(experiment)
+            planned = planned_trials(experiment, enumeration)
         if fresh and (archived := archive_record(experiment)) is not None:
             on_event(RecordArchived(folder=archived))
         study = Study.open(experiment, identity(experiment, described), on_event)
         if recorded := len(study.trials()):
             on_event(_resumed(recorded, read_record(experiment), enumeration))
         write_record(experiment, enumeration, described)
+        for name, reason in left_out(
+            experiment.references, experiment.baseline, experiment.budget.trials
+        ).items():
+            on_event(ReferenceLeftOut(name=name, reason=reason))
         driver.note(DriverState(planned=planned, checked=True))
         return _SearchRun(
             experiment, study, settings, described, enumeration, on_event, start, exported
@@ -213,7 +230,8 @@ class _SearchRun:
         self.recorder.start()
         if recorded := self.study.trials():
             self._result = result_of(self.experiment, recorded, Confirmation())
-        if (reason := runner.stop_reason()) is not None and not self._to_confirm():
+        after = self._to_confirm() or self._to_probe()
+        if (reason := runner.stop_reason()) is not None and not after:
             self.on_event(NothingToRun(reason=reason))
         else:
             self._run_trials(runner)
@@ -265,6 +283,8 @@ class _SearchRun:
                 self._report_progress("confirming the finalists")
                 self._confirm(supervisor)
                 self._report_shortened()
+            if not runner.stopped and self._to_probe():
+                self._measure_capacities(supervisor)
         self.study.spend(self._spent_s())
 
     def _confirm(self, supervisor: RaySupervisor) -> None:
@@ -282,6 +302,22 @@ class _SearchRun:
             seconds_left=self._seconds_left(),
             stopped=lambda: self.runner.stopped,
         )
+
+    def _measure_capacities(self, supervisor: RaySupervisor) -> None:
+        """Measure the capacity of the finalists.
+
+        Raises:
+            ClusterError: If Ray exits or does not start after each of several restarts.
+        """
+        CapacityRun(
+            study=self.study,
+            settings=self.settings,
+            supervisor=supervisor,
+            restart=partial(self.runner.restart_ray, supervisor),
+            on_event=self.on_event,
+            on_progress=self._report_progress,
+            stopped=lambda: self.runner.stopped,
+        ).measure(self._seconds_left())
 
     def _report_shortened(self) -> None:
         """Report it if the deadline came before all rounds of confirmation."""
@@ -339,6 +375,10 @@ class _SearchRun:
         trials, confirmation = self.study.trials(), self.study.confirmation()
         return len(to_confirm(self.experiment, trials, confirmation)) > 1
 
+    def _to_probe(self) -> bool:
+        """Return whether a confirmed trial lacks its capacity."""
+        return bool(to_probe(self.experiment, self.study.trials(), self.study.confirmation()))
+
     def _stopping(self) -> Stopping:
         """Return the stopping policy, with the time that confirmation and export need."""
         left = self._seconds_left()
@@ -346,20 +386,24 @@ class _SearchRun:
         return Stopping.of(self.experiment.budget, trials_s)
 
     def _confirmation_s(self) -> float:
-        """Return the seconds before a deadline that are reserved for confirmation."""
+        """Return the seconds before a deadline that are reserved for the finalists."""
         confirmation = self.experiment.confirmation
         if self.seconds is None or not confirmation.finalists:
             return 0.0
-        return self.seconds * confirmation.share
+        capacity_s = min(capacity_seconds(self.experiment), MOST_CAPACITY * self.seconds)
+        return self.seconds * confirmation.share + capacity_s
 
     def _runner(self) -> Runner:
-        runnable = tuple(self.enumeration.runnable)  # built once
+        experiment, listed = self.experiment, self.enumeration.runnable
+        references = to_run(experiment.references, experiment.baseline)
+        # Current settings can lie outside the space. The list is built once.
+        runnable = (*listed, *(one for one in references if one not in listed))
         return Runner(
             self.study,
-            build_sampler(self.experiment, runnable),
+            build_sampler(experiment, runnable),
             runnable,
             self.settings,
-            concurrent=self.experiment.concurrent_trials,
+            concurrent=experiment.concurrent_trials,
             stopping=self._stopping(),
             on_trial=self._on_trial,
             on_start=self._on_start,
@@ -372,7 +416,9 @@ class _SearchRun:
 
     def _on_trial(self, trial: Trial) -> None:
         self.study.spend(self._spent_s())
-        result = self._result = result_of(self.experiment, self.study.trials(), Confirmation())
+        trials = self.study.trials()
+        result = result_of(self.experiment, trials, Confirmation(), draws=DRAWS_BETWEEN_TRIALS)
+        self._result = result
         if trial.number == 0 and not self.quality_known and result.scarcity is not None:
             self.on_event(DataScarce(scarcity=result.scarcity))
         self.runner.stopping = self._stopping()
@@ -412,23 +458,33 @@ def _outcome(result: Result, stopped: bool) -> Outcome:
 
 @contextmanager
 def _interruptible(runner: Runner, on_event: OnEvent) -> Iterator[None]:
-    """Stop on SIGINT or SIGTERM after running trials have finished; at once on a second signal.
+    """Stop on SIGINT or SIGTERM, see `stop_handler`.
 
     Installs signal handlers, so it has an effect only in the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    def stop(number: int, _: FrameType | None) -> None:
-        if runner.stopped:
-            raise KeyboardInterrupt(number)
-        runner.signal = number
-        on_event(StopRequested(signal=number))
-
+    stop = stop_handler(runner, on_event)
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def stop_handler(runner: Runner, on_event: OnEvent) -> Callable[[int, FrameType | None], None]:
+    """Return a signal handler that stops the search after running trials have finished.
+
+    It raises KeyboardInterrupt on a second signal, and while the record's file can't be used: what
+    has ended can't be recorded then.
+    """
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if runner.stopped or runner.study.waiting:
+            raise KeyboardInterrupt(number)
+        runner.signal = number
+        on_event(StopRequested(signal=number))
+
+    return stop

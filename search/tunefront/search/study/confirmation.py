@@ -11,9 +11,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tunefront.evaluators import Measurement, Metric, ratio_interval, reference_rate
+from tunefront.evaluators.interfaces.generation.capacity import CAPACITY, UNITS, CapacityResult
 from tunefront.evaluators.statistics.rounds import rounds_interval
 
-from .derived_metrics import BETWEEN_PROCESSES, following, scale_at, times, with_deviation
+from .derived_metrics import (
+    BETWEEN_PROCESSES,
+    following,
+    following_rate,
+    scale_at,
+    times,
+    with_deviation,
+)
 from .process_deviation import process_deviation, with_process_deviation
 from .trial import Trial
 
@@ -30,6 +38,8 @@ class Round:
         values: Values by metric.
         undisturbed: Whether the included turns were undisturbed by other processes.
         baseline_values: Values of the baseline in the same interleaved run, by metric.
+        ratios_at: The ratios at each of several load levels, by name; empty if there is one. Other
+            ratios are those at the highest level.
     """
 
     ratios: Sequence[float]
@@ -37,6 +47,11 @@ class Round:
     values: Mapping[str, float] = field(default_factory=dict)
     undisturbed: bool = True
     baseline_values: Mapping[str, float] = field(default_factory=dict)
+    ratios_at: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    def ratios_of(self, level: str) -> Sequence[float]:
+        """Return the ratios at a load level; at the highest one if the name is empty."""
+        return self.ratios_at.get(level, ()) if level else self.ratios
 
 
 PASSES_WITHOUT_BASELINE = 3
@@ -53,11 +68,17 @@ class Confirmation:
         finalists: Numbers of all finalists that are done, including those that failed in a round.
         without_baseline: Number of passes in which the baseline failed in a finalist's group, by
             number.
+        capacities: Results of the searches for the capacity, by number.
     """
 
     rounds: Mapping[int, Sequence[Round]] = field(default_factory=dict)
     finalists: Sequence[int] = ()
     without_baseline: Mapping[int, int] = field(default_factory=dict)
+    capacities: Mapping[int, CapacityResult] = field(default_factory=dict)
+
+    def with_capacity(self, number: int, found: CapacityResult) -> "Confirmation":
+        """Return a copy with the capacity of a finalist."""
+        return replace(self, capacities={**self.capacities, number: found})
 
     def with_rounds(
         self, found: Mapping[int, Sequence[Round | None]], incomplete: Collection[int] = ()
@@ -82,11 +103,17 @@ class Confirmation:
             rounds={**self.rounds, **rounds},
             finalists=tuple(sorted(done)),
             without_baseline={**self.without_baseline, **passes},
+            capacities=self.capacities,
         )
 
-    def speedup(self, number: int) -> Measurement | None:
-        """Return rate / baseline rate within turns; None if not confirmed."""
-        return _ratio([found.ratios for found in self.rounds.get(number, ())])
+    def speedup(self, number: int, level: str = "") -> Measurement | None:
+        """Return rate / baseline rate within turns; None if not confirmed.
+
+        Args:
+            number: Number of the trial.
+            level: The load level; empty for the highest one.
+        """
+        return _ratio([found.ratios_of(level) for found in self.rounds.get(number, ())])
 
     def same_execution_speedup(self, number: int) -> Measurement | None:
         """Return rate / that of the baseline's model at the same execution settings.
@@ -128,14 +155,23 @@ def confirmed(
         confirmation: Results of the rounds.
         metrics: All metrics of the experiment, by name.
     """
-    if not trials or not trials[0].measured:
-        return list(trials)
-    rate = reference_rate(metrics.values())
-    level = None if rate is None else trials[0].measurements.get(rate.name)
+    return [
+        _with_capacity(t, confirmation, metrics) for t in _rounds(trials, confirmation, metrics)
+    ]
+
+
+def _rounds(
+    trials: Sequence[Trial], confirmation: Confirmation, metrics: Mapping[str, Metric]
+) -> list[Trial]:
+    """Return the trials with what their rounds have measured."""
+    if not confirmation.rounds or not trials or not trials[0].measured:
+        return list(trials)  # recorded trials have the variation that is assumed without rounds
+    rates = {rate.name for rate in metrics.values() if rate.reference_rate}
+    levels = {n: one for n, one in trials[0].measurements.items() if n in rates}
     others = (rounds for number, rounds in confirmation.rounds.items() if number != 0)
     deviation = process_deviation([[one.ratios for one in rounds] for rounds in others])
     return [
-        _confirmed(trial, confirmation, metrics, level)
+        _confirmed(trial, confirmation, metrics, levels)
         if trial.number in confirmation.rounds and trial.measured
         else with_process_deviation(trial, metrics, deviation)
         for trial in trials
@@ -146,22 +182,44 @@ def _confirmed(
     trial: Trial,
     confirmation: Confirmation,
     metrics: Mapping[str, Metric],
-    level: Measurement | None,
+    levels: Mapping[str, Measurement],
 ) -> Trial:
     known = [metrics[name] for name in trial.measurements if name in metrics]
-    measured = _remeasured(trial, confirmation.rounds[trial.number], known, level)
-    measured |= _following(trial, confirmation, known, level)
+    measured = _remeasured(trial, confirmation.rounds[trial.number], known, levels)
+    for rate in (metric for metric in known if metric.reference_rate):
+        group = following_rate(known, rate)
+        measured |= _following(trial, confirmation, group, rate, levels.get(rate.name))
     evaluation, warning = trial.evaluation, confirmation.warning(trial.number)
     if evaluation is not None and warning:
         evaluation = replace(evaluation, warnings=(*evaluation.warnings, warning))
     return replace(trial, measurements={**trial.measurements, **measured}, evaluation=evaluation)
 
 
+def _with_capacity(
+    trial: Trial, confirmation: Confirmation, metrics: Mapping[str, Metric]
+) -> Trial:
+    """Return a trial with its capacity, if that was measured and is a metric of the experiment."""
+    found = confirmation.capacities.get(trial.number)
+    if found is None or not trial.measured or not _searched(found, metrics):
+        return trial
+    if (capacity := found.measurement) is None:
+        return trial
+    if found.search.kind == "rate":  # requests in progress are whole
+        capacity = with_deviation(capacity, BETWEEN_PROCESSES)
+    return replace(trial, measurements={**trial.measurements, CAPACITY.name: capacity})
+
+
+def _searched(found: CapacityResult, metrics: Mapping[str, Metric]) -> bool:
+    """Return whether a capacity is of the kind that the experiment has now."""
+    capacity = metrics.get(CAPACITY.name)
+    return capacity is not None and capacity.unit == UNITS[found.search.kind]
+
+
 def _remeasured(
     trial: Trial,
     rounds: Sequence[Round],
     metrics: Sequence[Metric],
-    level: Measurement | None,
+    levels: Mapping[str, Measurement],
 ) -> dict[str, Measurement]:
     """Return the metrics that each round measures by itself, with their interval over the rounds.
 
@@ -171,12 +229,12 @@ def _remeasured(
         trial: The finalist.
         rounds: Its rounds.
         metrics: The metrics that it has.
-        level: Reference rate of trial 0 in the search; None if it has none.
+        levels: Reference rates of trial 0 in the search, by metric.
     """
-    rate = reference_rate(metrics)
-    factors = [_speed_factor(one, rate, level) for one in rounds]
     found: dict[str, Measurement] = {}
     for metric in metrics:
+        rate = reference_rate(metrics, metric.level)
+        factors = [_speed_factor(one, rate, levels) for one in rounds]
         values = [
             one.values[metric.name] * scale_at(metric, factor)
             for one, factor in zip(rounds, factors, strict=True)
@@ -187,9 +245,10 @@ def _remeasured(
     return found
 
 
-def _speed_factor(found: Round, rate: Metric | None, level: Measurement | None) -> float:
+def _speed_factor(found: Round, rate: Metric | None, levels: Mapping[str, Measurement]) -> float:
     """Return how much faster the machine was in trial 0 than in a round; 1 if it is not known."""
     now = None if rate is None else found.baseline_values.get(rate.name)
+    level = None if rate is None else levels.get(rate.name)
     return 1.0 if level is None or not now else level.value / now
 
 
@@ -197,6 +256,7 @@ def _following(
     trial: Trial,
     confirmation: Confirmation,
     metrics: Sequence[Metric],
+    rate: Metric,
     level: Measurement | None,
 ) -> dict[str, Measurement]:
     """Return the reference rate and the metrics that follow the speed-up.
@@ -204,14 +264,12 @@ def _following(
     Args:
         trial: The finalist.
         confirmation: Results of the rounds.
-        metrics: The metrics that the trial has.
-        level: Reference rate of trial 0 in the search; None if it has none.
+        metrics: The metrics that the trial has at the rate's load level.
+        rate: The reference rate.
+        level: Its value in trial 0 in the search; None if it has none.
     """
-    rate = reference_rate(metrics)
-    confirmed_rate = (
-        None if level is None or rate is None else _rate(trial, confirmation, rate, level)
-    )
-    if rate is None or confirmed_rate is None:
+    confirmed_rate = None if level is None else _rate(trial, confirmation, rate, level)
+    if confirmed_rate is None:
         return {}
     speedup = confirmed_rate.value / trial.value(rate.name)
     found: dict[str, Measurement] = {}
@@ -234,7 +292,7 @@ def _rate(
             return None
         drift = level.value / float(np.median(found))
         return _of_rounds([drift * value for value in found], rate.unit)
-    speedup = confirmation.speedup(trial.number)
+    speedup = confirmation.speedup(trial.number, rate.level)
     return None if speedup is None else times(replace(speedup, unit=rate.unit), level.value)
 
 

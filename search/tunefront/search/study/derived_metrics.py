@@ -1,7 +1,7 @@
 """Measurements of a trial, including those derived from the baseline or a price."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from tunefront.evaluators import Evaluation, Measurement, Metric, reference_rate, widened
@@ -55,12 +55,13 @@ def derive_measurements(
     """
     measurements = dict(evaluation.measurements)
     measured = [metrics[name] for name in measurements if name in metrics]
-    rate = reference_rate(measured)
-    if evaluation.relative is not None and baseline is not None and rate is not None:
-        base = baseline.measurements.get(rate.name)
-        if base is not None:
-            relative = with_deviation(evaluation.relative, BETWEEN_PROCESSES)
-            measurements |= steadied(measurements, measured, relative, base.value)
+    for rate in (metric for metric in measured if metric.reference_rate):
+        ratio = evaluation.ratio(rate.level)
+        base = None if baseline is None else baseline.measurements.get(rate.name)
+        if ratio is not None and base is not None:
+            relative = with_deviation(ratio, BETWEEN_PROCESSES)
+            following_it = following_rate(measured, rate)
+            measurements |= steadied(measurements, following_it, relative, base.value)
     measurements |= costs(measurements, measured, price_per_hour)
     if primary.name in measurements and has_level(primary, baseline or evaluation):
         measurements[QUALITY_DROP.name] = (
@@ -69,6 +70,14 @@ def derive_measurements(
             else Measurement.exact(0.0, QUALITY_DROP.unit)
         )
     return measurements
+
+
+def following_rate(metrics: Collection[Metric], rate: Metric) -> list[Metric]:
+    """Return the metrics that are converted by a reference rate: those of its load level.
+
+    Those without a level, such as energy, belong to the rate of the highest one.
+    """
+    return [metric for metric in metrics if reference_rate(metrics, metric.level) is rate]
 
 
 def with_deviation(speedup: Measurement, deviation: float) -> Measurement:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from tunefront.evaluators import Evaluation, WorkloadSpec
+from tunefront.evaluators import Evaluation, WorkloadSpec, load_levels
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.resolver import SMOKE_S, SMOKE_SUFFIX
 from tunefront.spaces import Catalog, Configuration, StudyError
@@ -111,7 +111,8 @@ def _as_long(evaluation: Evaluation) -> float:
 
 def _longer(experiment: Experiment) -> Longer:
     """Return how much longer a trial takes than in a quick check: more items, longer measuring."""
-    measured_s = max(0.0, experiment.protocol.seconds - SMOKE_S)
+    levels = len(load_levels(experiment.workload))
+    measured_s = levels * max(0.0, experiment.protocol.seconds - SMOKE_S)
     items = _number_of_items(experiment.workload)
 
     def longer(evaluation: Evaluation) -> float:

@@ -74,6 +74,8 @@ class InferredFailure:
 def inferred_failures_of(trials: Sequence[Trial]) -> list[InferredFailure]:
     """Return the inferred failures of a record; one covered by an earlier one is left out."""
     failed = [trial for trial in trials if _is_evidence(trial)]
+    if not failed:
+        return []
     found = [*_runtimes(failed, trials), *_candidates(failed), *_memory(failed)]
     kept: list[InferredFailure] = []
     for inferred in found:

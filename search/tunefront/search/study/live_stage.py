@@ -14,6 +14,7 @@ STAGE_TEXTS = {
     "build": "building",
     "quality": "evaluating quality",
     "measure": "measuring",
+    "probes": "measuring the capacity",
 }
 """Displayed texts for the stages of an evaluation."""
 CONFIRMATION = "confirmation"

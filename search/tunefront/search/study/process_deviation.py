@@ -55,11 +55,13 @@ def with_process_deviation(trial: Trial, metrics: Mapping[str, Metric], deviatio
     evaluation = trial.evaluation
     if evaluation is None or evaluation.relative is None or not trial.measured:
         return trial
-    speedup, found = with_deviation(evaluation.relative, deviation), dict[str, Measurement]()
+    found = dict[str, Measurement]()
     for name, known in trial.measurements.items():
         metric, own = metrics.get(name), evaluation.measurements.get(name)
-        if metric is None or not metric.timed:
+        ratio = None if metric is None else evaluation.ratio(metric.level)
+        if metric is None or ratio is None or not metric.timed:
             continue
+        speedup = with_deviation(ratio, deviation)
         if (measurement := following(metric, known.value, known, speedup)) is not None:
             found[name] = measurement
         elif own is not None and own.value > 0:

@@ -1,4 +1,4 @@
-"""The sqlite file of a study: its URL, how Optuna opens it, and retries while it can't be used.
+"""The sqlite file of a study: how it is opened and checked, and retries while it can't be used.
 
 Another process can hold the file's lock (a suspended reader, a backup), its disk can be full or a
 network file system away for a while. Such errors pass; a search waits for that instead of ending.
@@ -8,12 +8,13 @@ import re
 import shlex
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.text import duration_text
@@ -34,6 +35,11 @@ LONGEST_S = 600.0
 """Seconds of attempts after which a search ends."""
 LONGEST_READ_S = 60.0
 """Seconds of attempts after which a command that reads a record ends."""
+CONFIGURATION_KEY = "configuration"
+IDENTITY_KEY = "identity"
+SEARCH_ID_KEY = "search_id"
+OBJECTIVES_KEY = "objectives"
+"""Names of attributes in the record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +88,9 @@ class Retries:
         advice: What to do once the cause is removed, the end of the error message.
         longest_s: Seconds of attempts after which an access fails.
         on_event: Called when an access has failed, and when it has succeeded afterwards.
+
+    Attributes:
+        waiting: Whether an access has failed and is being repeated.
     """
 
     def __init__(
@@ -95,6 +104,7 @@ class Retries:
         self._advice = advice
         self._longest_s = longest_s
         self._on_event = on_event
+        self.waiting = False
 
     def __call__(self, access: Callable[[], AccessT], *, opening: bool = False) -> AccessT:
         """Return what an access returns; other errors than those that can pass are raised.
@@ -107,7 +117,8 @@ class Retries:
         Raises:
             StudyError: If it has failed for `longest_s` seconds.
         """
-        start, reported = time.monotonic(), False
+        start = time.monotonic()
+        self.waiting = False
         while True:
             try:
                 found = access()
@@ -119,13 +130,14 @@ class Retries:
                     raise
                 if time.monotonic() - start >= self._longest_s:
                     raise self._error(problem) from error
-                if not reported:
+                if not self.waiting:
+                    self.waiting = True
                     self._report_interrupted(problem)
-                reported = True
             else:
-                if reported:
+                if self.waiting:
                     seconds = time.monotonic() - start
                     self._on_event(StudyRestored(path=self.path, seconds=seconds))
+                self.waiting = False
                 return found
             time.sleep(RETRY_PAUSE_S)
 
@@ -273,3 +285,74 @@ def distributions_of(
         else:
             found[name] = FloatDistribution(float(value), float(value))
     return found
+
+
+def begin_record(
+    experiment: Experiment, study: "optuna.Study", identity: Mapping[str, object]
+) -> None:
+    """Write what a new record is about, or check that a record is about the same.
+
+    Args:
+        experiment: The experiment.
+        study: The record, which has no attributes if it is new.
+        identity: Everything besides the configuration that measurements depend on.
+
+    Raises:
+        StudyError: If the record has another identity, other objectives or another baseline.
+    """
+    known = study.user_attrs.get(IDENTITY_KEY)
+    if known is None:
+        study.set_user_attr(SEARCH_ID_KEY, uuid.uuid4().hex[:12])
+        study.set_user_attr(OBJECTIVES_KEY, [o.metric for o in experiment.objectives])
+        study.set_user_attr(IDENTITY_KEY, dict(identity))
+    else:
+        _same_identity(experiment, known, identity)
+    _same_objectives(experiment, study)
+    _same_baseline(experiment, study)
+
+
+def _same_identity(
+    experiment: Experiment, known: Mapping[str, Any], now: Mapping[str, object]
+) -> None:
+    differing = [name for name in sorted({*known, *now}) if known.get(name) != now.get(name)]
+    if differing:
+        text = "; ".join(f"{name}: was {known.get(name)}, is {now.get(name)}" for name in differing)
+        raise StudyError(
+            f"{experiment.results} holds measurements of something else ({text}); "
+            "start again with --fresh, or under another name"
+        )
+
+
+def _same_objectives(experiment: Experiment, study: "optuna.Study") -> None:
+    names = study.user_attrs.get(OBJECTIVES_KEY, [])
+    directions = [direction.name.lower() for direction in study.directions]
+    known = list(zip(names, directions, strict=True))
+    now = [(objective.metric, objective.direction) for objective in experiment.objectives]
+    if known != now:
+        text = [", ".join(f"{metric} ({way})" for metric, way in some) for some in (known, now)]
+        raise StudyError(
+            f"{experiment.results} was searched for {text[0]}, but the file has {text[1]}; "
+            "start again with --fresh, or under another name"
+        )
+
+
+def _same_baseline(experiment: Experiment, study: "optuna.Study") -> None:
+    first = study.get_trials(deepcopy=False)[:1]
+    if not first:
+        return
+    known = completed(experiment, first[0].user_attrs[CONFIGURATION_KEY])
+    if known != experiment.baseline:
+        raise StudyError(
+            f"{experiment.results} compares with {known.label()}, but the file's baseline is "
+            f"{experiment.baseline.label()}; start again with --fresh, or under another name"
+        )
+
+
+def completed(experiment: Experiment, recorded: Mapping[str, Any]) -> Configuration:
+    """Return a recorded configuration, with defaults for choices listed in the file since then."""
+    space = experiment.space
+    values = {**space.defaults(), **recorded}
+    added = {
+        c.name: c.default for c in space.choices if c.name not in recorded and c.active(values)
+    }
+    return Configuration({**recorded, **added})

@@ -6,7 +6,6 @@ killed. The data of a trial are stored with it as JSON.
 """
 
 import math
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,9 +24,14 @@ from .derived_metrics import measurements_of
 from .outputs import write_trial_outputs
 from .sqlite_reader import ReadStudy, ReadTrial, read_study
 from .storage import (
+    CONFIGURATION_KEY,
+    IDENTITY_KEY,
     LONGEST_S,
+    SEARCH_ID_KEY,
     OnStudyEvent,
     Retries,
+    begin_record,
+    completed,
     distributions_of,
     open_study,
     reopen_trial,
@@ -40,11 +44,7 @@ if TYPE_CHECKING:
     import optuna
 
 STUDY_FILE = "study.db"
-_CONFIGURATION = "configuration"
 _EVALUATION = "evaluation"
-_IDENTITY = "identity"
-_ID = "search_id"
-_OBJECTIVES = "objectives"
 _CONFIRMATION = "confirmation"
 _ATTEMPT = "attempt"
 _REASON = "reason"
@@ -73,6 +73,7 @@ class Study:
         self._source = study
         self._retried = retried
         self._frozen_trials: Sequence[optuna.trial.FrozenTrial | ReadTrial] | None = None
+        self._trials: list[Trial] | None = None
         self._ended_trials: dict[int, Trial] = {}
 
     @classmethod
@@ -101,7 +102,7 @@ class Study:
         retried = Retries(experiment.results / STUDY_FILE, advice, LONGEST_S, on_event)
         directions: list[Direction] = [one.direction for one in experiment.objectives]
         study = open_study(experiment.slug, retried, directions)
-        retried(lambda: _begin(experiment, study, {**identity, "record": RECORD_FORMAT}))
+        retried(lambda: begin_record(experiment, study, {**identity, "record": RECORD_FORMAT}))
         return cls(experiment, study, retried)
 
     @classmethod
@@ -130,7 +131,11 @@ class Study:
     def _reopen(self) -> None:
         """Open the file again by Optuna; what was read before is dropped."""
         self._source = open_study(self.experiment.slug, self._retried)
-        self._frozen_trials = None
+        self._read_again()
+
+    def _read_again(self) -> None:
+        """Drop the trials that were read: the file has changed, or is about to."""
+        self._frozen_trials, self._trials = None, None
 
     @property
     def _attributes(self) -> Mapping[str, Any]:
@@ -141,14 +146,19 @@ class Study:
         self._retried(lambda: self._study.set_user_attr(name, value))
 
     @property
+    def waiting(self) -> bool:
+        """Whether an access to the file has failed and is being repeated."""
+        return self._retried.waiting
+
+    @property
     def identity(self) -> Mapping[str, Any]:
         """Everything besides the configuration that the measurements depend on."""
-        return cast(Mapping[str, Any], self._attributes.get(_IDENTITY, {}))
+        return cast(Mapping[str, Any], self._attributes.get(IDENTITY_KEY, {}))
 
     @property
     def search_id(self) -> str:
         """Unique id of this search; distinguishes searches of the same name."""
-        return str(self._attributes[_ID])
+        return str(self._attributes[SEARCH_ID_KEY])
 
     def ask(
         self, configuration: Configuration, reason: str = "", expected_s: float | None = None
@@ -162,14 +172,14 @@ class Study:
         """
         import optuna
 
-        attributes = {_CONFIGURATION: dict(configuration), _ATTEMPT: 1, _REASON: reason}
+        attributes = {CONFIGURATION_KEY: dict(configuration), _ATTEMPT: 1, _REASON: reason}
         trial = optuna.trial.create_trial(
             state=optuna.trial.TrialState.RUNNING,
             params=dict(configuration),
             distributions=distributions_of(configuration, self.experiment.space.catalog),
             user_attrs={**attributes, _EXPECTED: expected_s},
         )
-        self._frozen_trials = None
+        self._read_again()
         self._retried(lambda: self._study.add_trial(trial))
         return int(self._frozen[-1].number)
 
@@ -188,7 +198,7 @@ class Study:
             return trial
         if trial.attempt < TRIAL_ATTEMPTS:
             running = self._trial(number)
-            self._frozen_trials = None
+            self._read_again()
             self._retried(lambda: running.set_user_attr(_ATTEMPT, trial.attempt + 1))
             return self.trial(number)
         self.tell(
@@ -218,7 +228,7 @@ class Study:
         problem = self._invalid(evaluation, measurements)
         if problem is not None:
             evaluation = problem
-        self._frozen_trials = None
+        self._read_again()
         self._retried(partial(trial.set_user_attr, _EVALUATION, to_plain(evaluation)))
         if evaluation.status == "failed":
             state = optuna.trial.TrialState.FAIL
@@ -308,11 +318,13 @@ class Study:
 
     def trials(self) -> list[Trial]:
         """Return all trials by number."""
-        frozen = self._frozen
-        first = self._cached_trial(frozen[0], None) if frozen else None
-        return [
-            self._cached_trial(one, first if place else None) for place, one in enumerate(frozen)
-        ]
+        if self._trials is None:
+            frozen, first = self._frozen, self.baseline()
+            self._trials = [
+                self._cached_trial(one, first if place else None)
+                for place, one in enumerate(frozen)
+            ]
+        return list(self._trials)
 
     def baseline(self) -> Trial | None:
         """Return trial 0; None if no trial has been started."""
@@ -332,7 +344,7 @@ class Study:
     def _trial_from(
         self, frozen: "optuna.trial.FrozenTrial | ReadTrial", baseline: Trial | None
     ) -> Trial:
-        configuration = _completed(self.experiment, frozen.user_attrs[_CONFIGURATION])
+        configuration = completed(self.experiment, frozen.user_attrs[CONFIGURATION_KEY])
         if not frozen.state.is_finished() or _EVALUATION not in frozen.user_attrs:
             return Trial(
                 number=frozen.number,
@@ -435,63 +447,3 @@ def _proposal_fields(frozen: "optuna.trial.FrozenTrial | ReadTrial") -> dict[str
         "attempt": int(attributes.get(_ATTEMPT, 1)),
         "expected_s": attributes.get(_EXPECTED),
     }
-
-
-def _begin(experiment: Experiment, study: "optuna.Study", identity: Mapping[str, object]) -> None:
-    """Write what a new record is about, or check that a record is about the same."""
-    known = study.user_attrs.get(_IDENTITY)
-    if known is None:
-        study.set_user_attr(_ID, uuid.uuid4().hex[:12])
-        study.set_user_attr(_OBJECTIVES, [o.metric for o in experiment.objectives])
-        study.set_user_attr(_IDENTITY, dict(identity))
-    else:
-        _same_identity(experiment, known, identity)
-    _same_objectives(experiment, study)
-    _same_baseline(experiment, study)
-
-
-def _same_identity(
-    experiment: Experiment, known: Mapping[str, Any], now: Mapping[str, object]
-) -> None:
-    differing = [name for name in sorted({*known, *now}) if known.get(name) != now.get(name)]
-    if differing:
-        text = "; ".join(f"{name}: was {known.get(name)}, is {now.get(name)}" for name in differing)
-        raise StudyError(
-            f"{experiment.results} holds measurements of something else ({text}); "
-            "start again with --fresh, or under another name"
-        )
-
-
-def _same_objectives(experiment: Experiment, study: "optuna.Study") -> None:
-    names = study.user_attrs.get(_OBJECTIVES, [])
-    directions = [direction.name.lower() for direction in study.directions]
-    known = list(zip(names, directions, strict=True))
-    now = [(objective.metric, objective.direction) for objective in experiment.objectives]
-    if known != now:
-        text = [", ".join(f"{metric} ({way})" for metric, way in some) for some in (known, now)]
-        raise StudyError(
-            f"{experiment.results} was searched for {text[0]}, but the file has {text[1]}; "
-            "start again with --fresh, or under another name"
-        )
-
-
-def _same_baseline(experiment: Experiment, study: "optuna.Study") -> None:
-    first = study.get_trials(deepcopy=False)[:1]
-    if not first:
-        return
-    known = _completed(experiment, first[0].user_attrs[_CONFIGURATION])
-    if known != experiment.baseline:
-        raise StudyError(
-            f"{experiment.results} compares with {known.label()}, but the file's baseline is "
-            f"{experiment.baseline.label()}; start again with --fresh, or under another name"
-        )
-
-
-def _completed(experiment: Experiment, recorded: Mapping[str, Any]) -> Configuration:
-    """Return a recorded configuration, with defaults for choices listed in the file since then."""
-    space = experiment.space
-    values = {**space.defaults(), **recorded}
-    added = {
-        c.name: c.default for c in space.choices if c.name not in recorded and c.active(values)
-    }
-    return Configuration({**recorded, **added})

@@ -6,6 +6,9 @@ from signal import Signals
 from tunefront.evaluators.evaluation.evaluation import WAITING
 from tunefront.search.run.events import (
     BaselineRepeated,
+    CapacityFinished,
+    CapacityShortened,
+    CapacityStarted,
     ClusterJoined,
     ConfigurationsTooLarge,
     ConfirmationRoundFinished,
@@ -22,6 +25,7 @@ from tunefront.search.run.events import (
     RayRestarted,
     RayStarting,
     RecordArchived,
+    ReferenceLeftOut,
     ReportFailed,
     ReportWritten,
     SearchResumed,
@@ -102,6 +106,11 @@ def _(event: SearchResumed) -> str:
     if event.runnable == event.runnable_before:
         return text
     return f"{text}; {event.runnable:,} configurations can run, {event.runnable_before:,} before"
+
+
+@_text.register
+def _(event: ReferenceLeftOut) -> str:
+    return f"{event.name} is left out: {event.reason}"
 
 
 @_text.register
@@ -230,6 +239,24 @@ def _(event: ConfirmationShortened) -> str:
     return (
         f"confirmation ended after {event.completed} of {event.planned} rounds to keep "
         f"{event.bound}; run the same command with more time to confirm"
+    )
+
+
+@_text.register
+def _(event: CapacityStarted) -> str:
+    return "measuring the capacity of the finalists: the largest load that keeps the SLO"
+
+
+@_text.register
+def _(event: CapacityFinished) -> str:
+    return f"capacity of {event.trial.name()}: {event.text}"
+
+
+@_text.register
+def _(event: CapacityShortened) -> str:
+    return (
+        f"the capacity of {counted(event.left_out, 'finalist')} was not measured to keep "
+        f"{event.bound}; run the same command with more time to measure it"
     )
 
 

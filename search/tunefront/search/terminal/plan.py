@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
-from tunefront.evaluators.statistics.formatting import percent_text
+from tunefront.evaluators.statistics.capacity import MOST_PROBES
+from tunefront.evaluators.statistics.formatting import number_text, percent_text
 from tunefront.search.experiment.experiment import Experiment, bound
+from tunefront.search.experiment.references import texts_of
+from tunefront.search.run.capacity.plan import capacity_seconds
 from tunefront.search.study.duration_estimate import EXPORT_TRIALS, recorded_estimate
 from tunefront.search.text import counted, duration_text
 from tunefront.spaces import Enumeration, Value, show
@@ -16,6 +19,7 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
     """Format the plan of a search, for `--dry-run`."""
     candidates, trials = experiment.space.count_candidates(), _trials(experiment, enumeration)
     budget = experiment.budget
+    references = texts_of(experiment.references, experiment.baseline, budget.trials)
     hours = f", at most {budget.hours:g} h" if budget.hours is not None else ""
     hours += f", until {budget.until}" if budget.until is not None else ""
     lines = [
@@ -25,9 +29,11 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
         f"run here, {counted(candidates, 'different model')} to build",
         f"plan: {counted(trials, 'trial')}{hours}, {experiment.concurrent_trials} at a time, "
         f"sampler {experiment.sampler}{_confirmation_text(experiment)}",
+        *_capacity_lines(experiment),
         *([f"first: the front of {experiment.warm_start}"] if experiment.warm_start else []),
         estimate_line(experiment, enumeration),
         f"baseline: {experiment.baseline.label()}",
+        *(f"{name}: {text}" for name, text in references.items()),
         "objectives: " + ", ".join(f"{o.metric} ({o.direction})" for o in experiment.objectives),
         "limits: " + (", ".join(bound(experiment, one) for one in experiment.limits) or "none"),
         "",
@@ -60,6 +66,20 @@ def _confirmation_text(experiment: Experiment) -> str:
         f"{counted(wanted.rounds, 'round')} in turns with the baseline "
         f"({percent_text(wanted.share, decimals=0)} of the time)"
     )
+
+
+def _capacity_lines(experiment: Experiment) -> list[str]:
+    """Format how the capacity of finalists is measured, and how long that takes."""
+    wanted = experiment.confirmation
+    if wanted.capacity is None:
+        return []
+    slo = ", ".join(f"{n} {number_text(one)}" for n, one in experiment.workload.slo.items())
+    seconds = capacity_seconds(experiment)
+    return [
+        f"capacity: the largest {wanted.capacity} that keeps {slo}, of the finalists on the front "
+        f"and the baseline, each in at most {MOST_PROBES} probes of "
+        f"{number_text(wanted.capacity_seconds)} s (at most {duration_text(seconds)} in all)"
+    ]
 
 
 def _listed(values: Sequence[Value], separator: str) -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tunefront.evaluators import Measurement
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.statistics.formatting import (
     interval_text,
@@ -12,7 +13,7 @@ from tunefront.evaluators.statistics.formatting import (
     with_unit,
 )
 from tunefront.search.experiment.objective import Limit
-from tunefront.search.front.picks import Pick, nearest_misses
+from tunefront.search.front.picks import RECOMMENDED, Pick, nearest_misses
 from tunefront.search.front.relaxation import relaxations
 from tunefront.search.results.result import Result, choices_of
 from tunefront.search.results.sentence import evaluated_items
@@ -20,17 +21,18 @@ from tunefront.search.results.view import TrialView
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import command_text, counted, listed
 from tunefront.spaces import show
+from tunefront.spaces.metric import LEVEL_SIGN
 
 from .tables import table_of
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-FRONT_TITLE = "the front, and the baseline"
+FRONT_TITLE = "the front, the baseline and the defaults"
 
 
 def front_table(result: Result) -> "Table":
-    """Build the table of the front and the baseline, the best by the first objective first."""
+    """Build the table of the shortlist, the front first, its best by the first objective first."""
     trials = [view.trial for view in result.shortlist if view.trial.measured]
     return trials_table(result, trials, FRONT_TITLE)
 
@@ -54,9 +56,10 @@ def cells_of(view: TrialView, objectives: Sequence[str], most_ties: int = 3) -> 
     measurements = view.trial.measurements
     ties = ",".join(str(number) for number in view.ties[:most_ties])
     role = view.picks[0].name if view.picks else view.role
+    named = ", ".join(filter(None, [role, view.reference]))
     return [
         f"{view.number:03} ={ties}" if ties else f"{view.number:03}",
-        f"failed: {view.trial.cause}" if role == "failed" else role,
+        f"failed: {view.trial.cause}" if role == "failed" else named,
         view.trust_text,
         *(value_text(measurements[name]) if name in measurements else "-" for name in objectives),
     ]
@@ -72,6 +75,8 @@ def picks_lines(result: Result) -> list[str]:
         lines.append(f"  {view.role_text:{width}}  {view.name}: {view.sentence}")
         reason = "; ".join(filter(None, [view.picks[0].reason, view.ties_text]))
         lines.append(f"  {'':{width}}  {reason}")
+        if view.picks[0].name == RECOMMENDED and result.against_references:
+            lines.append(f"  {'':{width}}  {result.against_references}")
     return lines
 
 
@@ -124,11 +129,7 @@ def trial_lines(result: Result, trial: Trial) -> list[str]:
         lines.append(f"  proposed: {trial.reason}")
     if trial.attempt > 1:
         lines.append(f"  started {trial.attempt} times: the worker process died each time before")
-    if trial.measurements:
-        lines.append("  measurements (95 % interval):")
-    for name, m in trial.measurements.items():
-        inside = "; ".join(filter(None, [interval_text(m), counted(m.samples, "sample")]))
-        lines.append(f"    {name}: {with_unit(m)} ({inside})")
+    lines += _measurement_lines(trial.measurements)
     evaluated, items = evaluated_items(trial)
     if evaluated < items:
         lines.append(
@@ -151,6 +152,40 @@ def trial_lines(result: Result, trial: Trial) -> list[str]:
     return lines
 
 
+def _measurement_lines(measurements: Mapping[str, Measurement]) -> list[str]:
+    """Format measurements, one on a line; those at several load levels as a table."""
+    lines = ["  measurements (95 % interval):"] if measurements else []
+    leveled: dict[str, dict[str, Measurement]] = {}
+    for name, m in measurements.items():
+        plain, _, level = name.partition(LEVEL_SIGN)
+        if level:
+            leveled.setdefault(plain, {})[level] = m
+            continue
+        inside = "; ".join(filter(None, [interval_text(m), counted(m.samples, "sample")]))
+        lines.append(f"    {name}: {with_unit(m)} ({inside})")
+    return lines + _level_lines(leveled)
+
+
+def _level_lines(leveled: Mapping[str, Mapping[str, Measurement]]) -> list[str]:
+    """Format metrics at several load levels as a table with a column for each level."""
+    if not leveled:
+        return []
+    levels = sorted({level for found in leveled.values() for level in found}, key=float)
+    rows = [["load level", *(LEVEL_SIGN + level for level in levels)]]
+    for name, found in leveled.items():
+        unit = next(iter(found.values())).unit
+        cells = [_with_ends(found[level]) if level in found else "-" for level in levels]
+        rows.append([f"{name}, {unit}" if unit else name, *cells])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = [[cell.ljust(n) for cell, n in zip(row, widths, strict=True)] for row in rows]
+    return [f"    {'  '.join(row).rstrip()}" for row in padded]
+
+
+def _with_ends(measurement: Measurement) -> str:
+    ends = interval_text(measurement)
+    return f"{value_text(measurement)} ({ends})" if ends else value_text(measurement)
+
+
 def _listed(values: Mapping[str, Any], decimals: int | None = None) -> str:
     """Format names with their values as one line; decimal numbers with three digits."""
     shown = {
@@ -170,12 +205,24 @@ def result_record(result: Result) -> dict[str, Any]:
         "schema": 1,
         "experiment": result.experiment.name,
         "headline": result.headline(),
+        "against_references": result.against_references,
+        "references": _references_record(result),
         "scarcity": None if result.scarcity is None else str(result.scarcity),
         "trials": len(result.trials),
         "failed": sum(trial.status == "failed" for trial in result.trials),
         "skipped": [str(failure) for failure in result.inferred_failures],
         "front": [trial.number for trial in result.front.trials],
         "picks": [_pick_record(pick, result.view(pick.trial)) for pick in result.front.picks],
+    }
+
+
+def _references_record(result: Result) -> dict[str, int | None]:
+    """Return the trial of each reference by its name; None if it was not run."""
+    numbers = {trial.configuration: trial.number for trial in result.trials}
+    references = result.experiment.references
+    return {
+        one.name: None if one.configuration is None else numbers.get(one.configuration)
+        for one in references
     }
 
 

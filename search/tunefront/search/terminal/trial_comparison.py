@@ -168,7 +168,10 @@ def trial_comparison_record(comparison: TrialComparison) -> dict[str, Any]:
     return {
         "schema": 1,
         "compared_with": comparison.trials[0].number,
-        "trials": [trial_record(trial) for trial in comparison.trials],
+        "trials": [
+            trial_record(trial, comparison.result.view(trial).warnings)
+            for trial in comparison.trials
+        ],
         "ratios": {
             row.metric.name: [row.ratio(place) for place in range(len(row.cells))]
             for row in comparison.metrics

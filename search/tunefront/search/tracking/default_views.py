@@ -7,7 +7,16 @@ from tunefront.evaluators.statistics.formatting import value_text
 from tunefront.search.experiment.metrics import QUALITY_DROP
 from tunefront.search.results.result import Result, choices_of
 
-from .views import NAME_EDGES_PX, Charts, View, difference_chart, parallel, scatter, width_px
+from .views import (
+    NAME_EDGES_PX,
+    Charts,
+    View,
+    difference_chart,
+    logged_name,
+    parallel,
+    scatter,
+    width_px,
+)
 
 PAGE = 100
 """Number of runs that MLflow's page shows at once, also in charts."""
@@ -30,12 +39,12 @@ def views_of(result: Result, base_run: str | None, *, has_outputs: bool = False)
     role = {"tags.`role`": width_px([view.role_text for view in views])}
     names_px = width_px([view.short_name for view in views], NAME_EDGES_PX)
     first = result.experiment.objectives[0]
-    best, least = f"metrics.`{first.metric}`", first.direction == "minimize"
+    best, least = f"metrics.`{logged_name(first.metric)}`", first.direction == "minimize"
     crowded = measured > PAGE
     return [
         View(
             key="front",
-            title=f"1 Front + baseline{_part(len(result.shortlist))}",
+            title=f"1 Front, baseline, defaults{_part(len(result.shortlist))}",
             filter="tags.shortlist = 'true'",
             order=best,
             ascending=least,
@@ -101,7 +110,7 @@ def _part(count: int) -> str:
 def _metric_columns(result: Result) -> Mapping[str, int]:
     names = [objective.metric for objective in result.experiment.objectives]
     return {
-        f"metrics.`{name}`": width_px([name, *_longest(result, name)])
+        f"metrics.`{logged_name(name)}`": width_px([logged_name(name), *_longest(result, name)])
         for name in dict.fromkeys([*names, *COMPARED])
     }
 

@@ -12,9 +12,10 @@ response lacks `trial`: it is adopted if its trial has no other run, and deleted
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tunefront.evaluators.exports.registry import SHA256
@@ -28,6 +29,7 @@ from tunefront.search.study.storage import sqlite_path
 from tunefront.search.study.trial import Trial
 from tunefront.search.text import command_text
 from tunefront.spaces import TrackingError, show
+from tunefront.spaces.metric import LEVEL_SIGN
 
 from .address import remember, shown_by
 from .base import Tracker
@@ -36,7 +38,7 @@ from .note import Links, front_page, search_note
 from .output_tables import LOGGED, logged_with, outputs_table
 from .output_tables import OUTPUTS_FILE as SAMPLES
 from .store import artifact_folder, connect, tracking_uri, ui_address
-from .views import View, view_address, write_views
+from .views import View, logged_name, view_address, write_views
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,8 +51,14 @@ MADE_FOR = "tunefront.trial"
 SEARCH = "tunefront.search_id"
 CURVE = "curve/"
 """Start of the names of metrics that have a value for each step."""
+LOAD = "load/"
+"""Start of the names of metrics that have a value for each load level, as their step."""
+DISTRIBUTION = "distribution/"
+"""Start of the names of metrics with a value for each percentage of requests, as their step."""
 MOST_IN_A_BATCH = 1000
 """Values that MLflow takes in one call."""
+Points = Sequence[tuple[int, float]]
+"""Values of a curve, each with its step."""
 _PASSING = ("picks", "proposed", "reason", "stage")
 """Tags that are cleared when they no longer apply. `pick` belongs to the user: never written."""
 
@@ -162,12 +170,12 @@ class Projection(Tracker):
             run_id=known.run_id,
             status="FAILED" if trial.status == "failed" else "FINISHED",
             tags={**known.tags, **tags, **cleared, TRIAL: key},
-            metrics={**known.metrics, **_metrics(view), **_last_of_curves(trial)},
+            metrics={**known.metrics, **_metrics(view), **_last_of(_curves(trial))},
             params={**{name: show(v) for name, v in trial.configuration.items()}, **known.params},
         )
         if wanted == known:
             return False
-        self._log(known, wanted, trial)
+        self._log(known, wanted, _curves(trial))
         if known.status != wanted.status:
             ended = trial.ended.timestamp() if trial.ended else time.time()
             self._client.set_terminated(
@@ -186,10 +194,20 @@ class Projection(Tracker):
         )
         return _Known.of(run)
 
-    def _log(self, known: _Known, wanted: _Known, trial: Trial | None = None) -> None:
+    def _log(
+        self,
+        known: _Known,
+        wanted: _Known,
+        stepped: Mapping[str, Points] = MappingProxyType({}),
+    ) -> None:
         """Write new values in one batch; MLflow stores parameters first and tags last.
 
         Curves are written before, each value with its step.
+
+        Args:
+            known: The run as MLflow holds it.
+            wanted: The run as it should be.
+            stepped: The curves by name; their last values are metrics of `wanted`.
         """
         from mlflow.entities import Metric, Param, RunTag
 
@@ -197,13 +215,13 @@ class Projection(Tracker):
         new = {n: v for n, v in wanted.metrics.items() if known.metrics.get(n) != v}
         curves = [
             Metric(name, value, now, step)
-            for name, points in _curves(trial).items()
+            for name, points in stepped.items()
             if name in new
             for step, value in points
         ]
         for first in range(0, len(curves), MOST_IN_A_BATCH):
             self._client.log_batch(known.run_id, metrics=curves[first : first + MOST_IN_A_BATCH])
-        metrics = [Metric(n, v, now, 0) for n, v in new.items() if not n.startswith(CURVE)]
+        metrics = [Metric(n, v, now, 0) for n, v in new.items() if n not in stepped]
         params = [Param(n, v) for n, v in wanted.params.items() if n not in known.params]
         tags = [RunTag(n, t) for n, t in wanted.tags.items() if known.tags.get(n) != t]
         if metrics or params or tags:
@@ -255,6 +273,7 @@ class Projection(Tracker):
             files: Folder of the files that the summary run stores.
         """
         self._runs = self._known_runs()  # again: the server can have created a run late
+        self._write_loads(result)
         self._write_samples(result)
         link = self.link(result)
         note = front_page(result, self._links(result, self._summary_run(result, files)))
@@ -274,6 +293,18 @@ class Projection(Tracker):
             picture=f"get-artifact?path=front.png&run_uuid={summary}",
             report=f"{runs}/{summary}/artifacts/report.html",
         )
+
+    def _write_loads(self, result: Result) -> None:
+        """Write the metrics over the load levels; at the end, when confirmation has changed them.
+
+        MLflow keeps every value that it gets for a step.
+        """
+        for trial in result.trials:
+            known, curves = self._runs.get(str(trial.number)), _over_levels(trial)
+            if known is not None and curves:
+                wanted = replace(known, metrics={**known.metrics, **_last_of(curves)})
+                self._log(known, wanted, curves)
+                self._runs[str(trial.number)] = wanted
 
     def _write_samples(self, result: Result) -> None:
         """Write the shortlist's outputs once, for MLflow's artifact view; write the tag last."""
@@ -334,20 +365,48 @@ def _tags(view: TrialView, result: Result) -> dict[str, str]:
     return tags
 
 
-def _curves(trial: Trial | None) -> dict[str, list[tuple[int, float]]]:
-    """Return the curves of a trial by MLflow's name; values that are not finite are left out."""
-    evaluation = trial.evaluation if trial is not None else None
-    curves = evaluation.curves if evaluation is not None else {}
+def _over_levels(trial: Trial) -> dict[str, Points]:
+    """Return a trial's metrics of several load levels by MLflow's name, with the level as step.
+
+    Steps are whole numbers: if a level is none, the step is the place of the level, from 1.
+    """
+    found: dict[str, list[tuple[float, float]]] = {}
+    for name, measurement in trial.measurements.items():
+        plain, _, level = name.partition(LEVEL_SIGN)
+        if level and math.isfinite(measurement.value):
+            found.setdefault(LOAD + plain, []).append((float(level), rounded(measurement.value)))
+    whole = all(level.is_integer() for points in found.values() for level, _ in points)
+    return {
+        name: [
+            (int(level) if whole else place, value)
+            for place, (level, value) in enumerate(sorted(points), start=1)
+        ]
+        for name, points in found.items()
+    }
+
+
+def _curves(trial: Trial) -> dict[str, Points]:
+    """Return curves and distributions of a trial by MLflow's name.
+
+    Values that are not finite are left out.
+    """
+    evaluation = trial.evaluation
+    if evaluation is None:
+        return {}
     found = {
         f"{CURVE}{name}": [(step, value) for step, value in points if math.isfinite(value)]
-        for name, points in curves.items()
+        for name, points in evaluation.curves.items()
+    }
+    found |= {
+        DISTRIBUTION + logged_name(name): [(int(step), rounded(value)) for step, value in points]
+        for name, points in evaluation.distributions.items()
     }
     return {name: points for name, points in found.items() if points}
 
 
-def _last_of_curves(trial: Trial) -> dict[str, float]:
+def _last_of(curves: Mapping[str, Points]) -> dict[str, float]:
     """Return the last value of each curve, which is the one that MLflow shows in tables."""
-    return {name: points[-1][1] for name, points in _curves(trial).items()}
+    return {name: points[-1][1] for name, points in curves.items()}
 
 
 def _metrics(view: TrialView) -> dict[str, float]:
@@ -357,7 +416,7 @@ def _metrics(view: TrialView) -> dict[str, float]:
     Values that are not finite are left out.
     """
     trial = view.trial
-    metrics = {name: rounded(m.value) for name, m in trial.measurements.items()}
+    metrics = {logged_name(name): rounded(m.value) for name, m in trial.measurements.items()}
     found = {
         "speedup_x": view.speedup,
         "memory_saving_x": view.memory_saving,

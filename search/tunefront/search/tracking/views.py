@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from tunefront.spaces.metric import LEVEL_SIGN
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -209,12 +211,17 @@ def _section(key: str, name: str, charts: Charts | None = None) -> dict[str, obj
     }
 
 
+def logged_name(metric: str) -> str:
+    """Return the name of a metric in MLflow, whose names have no `@`: `ttft_ms at 4`."""
+    return metric.replace(LEVEL_SIGN, " at ")
+
+
 def scatter(x: str, y: str) -> Mapping[str, Any]:
     """Return a scatter chart of two metrics."""
     return {
         "type": "SCATTER",
-        "xaxis": {"key": x, "type": "METRIC"},
-        "yaxis": {"key": y, "type": "METRIC"},
+        "xaxis": {"key": logged_name(x), "type": "METRIC"},
+        "yaxis": {"key": logged_name(y), "type": "METRIC"},
         "runsCountToCompare": 100,
     }
 
@@ -224,7 +231,7 @@ def parallel(params: Sequence[str], metrics: Sequence[str]) -> Mapping[str, Any]
     return {
         "type": "PARALLEL",
         "selectedParams": list(params),
-        "selectedMetrics": list(metrics),
+        "selectedMetrics": list(map(logged_name, metrics)),
         "showAllRuns": True,
         "runsCountToCompare": 100,
     }

@@ -13,6 +13,7 @@ from tunefront.spaces.extension import Extension, Purpose, Requirement
 from tunefront.spaces.hardware import Hardware
 from tunefront.spaces.rules import Context, Rule
 
+from .engine_defaults import check_defaults
 from .extension_rules import (
     exclusion_rules,
     interface_rules,
@@ -36,11 +37,12 @@ class Catalog:
 
     Raises:
         SpaceError: If two extensions add the same choice, value or implementation, or one adds
-            values to an unknown choice.
+            values to an unknown choice, or names one in its defaults.
     """
 
     def __init__(self, extensions: Sequence[Extension]) -> None:
         self.extensions = tuple(extensions)
+        self._hash = hash(tuple(extension.name for extension in self.extensions))
         self.kinds: Mapping[str, ChoiceKind] = MappingProxyType(_kinds(self.extensions))
         self.stages: Mapping[str, Stage] = MappingProxyType(
             {name: kind.stage for name, kind in self.kinds.items()}
@@ -49,6 +51,7 @@ class Catalog:
         self.defaults: Mapping[str, Value] = MappingProxyType(
             {name: kind.default for name, kind in self.kinds.items()}
         )
+        check_defaults(self.extensions, self.kinds)
         self._conditional = tuple(kind for kind in self.kinds.values() if kind.when)
         supports = support_rules(self.extensions, self.kinds)
         excludes = exclusion_rules(self.extensions, self.kinds)
@@ -66,7 +69,7 @@ class Catalog:
         return isinstance(other, Catalog) and self.extensions == other.extensions
 
     def __hash__(self) -> int:
-        return hash(tuple(extension.name for extension in self.extensions))
+        return self._hash
 
     def extended(self, *extensions: Extension) -> "Catalog":
         """Return a catalogue with further extensions."""

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tunefront.evaluators.interfaces.builtin import RequestSet, interface_of
+from tunefront.evaluators.interfaces.builtin import (
+    RequestSet,
+    highest_set,
+    interface_of,
+    read_request_sets,
+    write_request_sets,
+)
 from tunefront.evaluators.interfaces.generation import (
     Generation,
     GenerationRequest,
@@ -39,11 +45,13 @@ def test_warm_up_of_an_open_loop_does_not_wait_for_its_times(engine: SimulatedEn
 
 
 def test_metrics_that_need_an_slo_or_several_tokens_are_named_with_the_key() -> None:
-    assert GENERATION.not_measured({"ttft_ms": 1.0}, None) == {}
-    (text,) = GENERATION.not_measured({}, 8).values()
+    always = GENERATION.not_measured({"ttft_ms": 1.0}, None)
+    assert set(always) == {"capacity"} and "finalists only" in always["capacity"]
+    text = GENERATION.not_measured({}, 8)["goodput"]
     assert text.startswith("it needs limits: add the key workload.slo, such as {ttft_ms: 500")
     single = GENERATION.not_measured({"ttft_ms": 1.0}, 1)
-    assert set(single) == {f"{n}{end}_ms" for n in ("tpot", "itl") for end in ("", "_p90", "_p99")}
+    between = {f"{n}{end}_ms" for n in ("tpot", "itl") for end in ("", "_p90", "_p99")}
+    assert set(single) == {"capacity", *between}
     assert "raise output_tokens" in single["tpot_ms"]
 
 
@@ -59,12 +67,30 @@ def test_requests_and_their_load_are_written_and_read(tmp_path: Path) -> None:
         requests=requests(2),
         slo={"ttft_ms": 500.0},
     )
-    made.write(tmp_path)
-    again = RequestSet.read(tmp_path)
+    write_request_sets([made], tmp_path)
+    again = read_request_sets(tmp_path)[""]
     assert again.interface.name == "generation"
     assert (again.load, list(again.requests)) == (made.load, made.requests)
     assert again.slo == {"ttft_ms": 500.0}
     assert again.load_of(4) == Load(concurrency=3, seed=4)
+
+
+def test_lower_levels_have_the_first_requests_of_the_highest(tmp_path: Path) -> None:
+    sets = [
+        RequestSet(
+            interface=GENERATION,
+            load=Load(concurrency=number),
+            level=str(number),
+            requests=requests(2 * number),
+        )
+        for number in (1, 16, 4)
+    ]
+    write_request_sets(sets, tmp_path)
+    again = read_request_sets(tmp_path)
+    assert [len(one.requests) for one in again.values()] == [2, 32, 8]
+    assert list(again["4"].requests) == list(again["16"].requests)[:8]
+    assert again["4"].load_of(3) == Load(concurrency=4, seed=3)
+    assert highest_set(again).level == "16"
 
 
 def test_a_sample_is_written_and_read(tmp_path: Path) -> None:

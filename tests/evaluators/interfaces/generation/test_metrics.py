@@ -6,7 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tunefront.evaluators.interfaces.generation import GENERATION_METRICS, SLO_SAMPLES
+from tunefront.evaluators.interfaces.generation import (
+    GENERATION_METRICS,
+    SLO_SAMPLES,
+    Generation,
+)
+from tunefront.evaluators.interfaces.generation.interface import PERCENTILES
 from tunefront.evaluators.interfaces.generation.metrics import (
     generation_measurements,
     generator_warnings,
@@ -18,11 +23,13 @@ from tunefront.evaluators.interfaces.generation.timed_block import (
     GAPS,
     GENERATOR_CPU,
     LATE,
+    check_generator,
     timed_block,
 )
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Block, Timing
+from tunefront.spaces import EvaluationError
 
 from .simulated_engine import SimulatedEngine, Watch, requests_of
 
@@ -118,6 +125,18 @@ def test_tokens_that_arrive_together_have_a_gap_of_zero() -> None:
     )
     assert (found["itl_ms"].value, found["itl_ms"].low) == (0, 0)
     assert found["itl_p90_ms"].value == pytest.approx(40)
+
+
+def test_distributions_are_percentiles_of_requests_and_of_gaps() -> None:
+    found = Generation().distributions(timing_of(*[block()] * 7))
+    assert list(found) == ["ttft_ms", "itl_ms"]
+    assert [place for place, _ in found["ttft_ms"]] == list(PERCENTILES)
+    values = [value for _, value in found["ttft_ms"]]
+    assert values == sorted(values)
+    assert [values[0], values[-1]] == pytest.approx([100, 200])
+    assert dict(found["itl_ms"])[100] == pytest.approx(40)
+    alone = timing_of(*[block(tokens=1)] * 7)
+    assert list(Generation().distributions(alone)) == ["ttft_ms"]
 
 
 def test_without_an_slo_there_is_no_goodput() -> None:
@@ -223,3 +242,11 @@ def test_intervals_cover_what_they_state(monkeypatch: pytest.MonkeyPatch, name: 
 def _width(found: list[Measurement]) -> float:
     """The median width of intervals, relative to their values."""
     return float(np.median([(one.high - one.low) / max(one.value, 1e-9) for one in found]))
+
+
+def test_a_load_generator_that_limits_the_speed_is_an_error() -> None:
+    wall_s = block().wall_s
+    check_generator(replace(block(), samples={**block().samples, GENERATOR_CPU: np.array([0.0])}))
+    busy = {**block().samples, GENERATOR_CPU: np.array([0.6 * wall_s])}
+    with pytest.raises(EvaluationError, match="computed for 60 % of the time, so that it limits"):
+        check_generator(replace(block(), samples=busy))

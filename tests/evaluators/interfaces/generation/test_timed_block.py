@@ -143,3 +143,35 @@ def test_a_pass_has_as_many_requests_as_are_in_progress() -> None:
     generation = Generation()
     assert generation.least_requests(Load(concurrency=7)) == 14
     assert generation.least_requests(Load(rate_per_s=0.1)) == 16
+
+
+def test_a_trace_is_replayed_without_requests_before_and_after(engine: SimulatedEngine) -> None:
+    """Sent at 0, 0.05 and 0.2 s, served four at a time: the last of 10 tokens ends at 0.3 s."""
+    load = Load(times_s=(0.0, 0.05, 0.2), seed=1)
+    block = block_of(engine, requests_of([4, 6, 10]), load)
+    assert len(engine.received) == 3
+    assert block.first == 0
+    assert block.untimed == 0
+    assert block.request_s.shape == (1, 3)
+    np.testing.assert_allclose(np.diff(engine.sent_at), [0.05, 0.15], atol=STEP_S)
+    assert block.pass_count == pytest.approx(1)
+    assert block.wall_s == pytest.approx(0.3, abs=2 * STEP_S)
+
+
+def test_a_short_trace_is_repeated_with_its_mean_gap(engine: SimulatedEngine) -> None:
+    load = Load(times_s=(0.0, 0.05, 0.2))
+    block = block_of(engine, requests_of([2, 2, 2]), load, 0.5)
+    assert block.request_s.shape == (2, 3)
+    gaps = np.diff(engine.sent_at)
+    np.testing.assert_allclose(gaps, [0.05, 0.15, 0.1, 0.05, 0.15], atol=STEP_S)
+
+
+def test_what_prompts_share_stays_the_same() -> None:
+    made = [
+        GenerationRequest(prompt=(7, 8, 9, *range(10 * n, 10 * n + 4)), new_tokens=1, shared=3)
+        for n in range(4)
+    ]
+    found = [one for _, one in zip(range(40), distinct_requests(made, 2), strict=False)]
+    assert {one.prompt[:3] for one in found} == {(7, 8, 9)}
+    assert len({one.prompt for one in found}) == 40
+    assert {len(one.prompt) for one in found} == {7}

@@ -178,3 +178,12 @@ def test_the_environment_of_a_server_hides_gpus_and_that_of_an_interpreter_is_th
     own = interpreter_environment({}, 3)
     assert (own["TORCHINDUCTOR_COMPILE_THREADS"], own["TRITON_CACHE_DIR"]) == ("7", "own")
     assert sys.executable
+
+
+def test_threads_sleep_at_barriers_where_nothing_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    assert server_environment(timed=False)["GOMP_SPINCOUNT"] == "0"
+    assert "GOMP_SPINCOUNT" not in server_environment(timed=True)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "infinite")
+    for timed in (False, True):
+        assert server_environment(timed=timed)["GOMP_SPINCOUNT"] == "infinite"

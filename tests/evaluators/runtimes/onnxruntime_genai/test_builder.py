@@ -85,7 +85,8 @@ def test_the_script_of_an_export_generates_the_same_tokens_without_tunefront(
     assert deployment is not None
     assert deployment.requirements == ("onnxruntime-genai",)
     prompt = list(case.source.prompts[0].prompt)
-    call = f"\nprint(json.dumps([run(load(), {prompt}, 8), list(stream(load(), {prompt}, 8))]))\n"
+    both = f"run(load(), {prompt}, 8), list(stream(load(), {prompt}, 8))"
+    call = f"\nimport json\nprint(json.dumps([{both}]))\n"
     (folder / "run.py").write_text(deployment.script + call)
     home = tmp_path / "home"
     home.mkdir()

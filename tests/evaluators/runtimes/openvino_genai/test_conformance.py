@@ -13,6 +13,7 @@ CHOICES: dict[str, dict[str, Value]] = {
     "fp32": {},
     "w8": {"quantization_bits": 8, "kv_cache_bits": 8, "threads": 2, "max_batch": 2},
     "w4": {"quantization_bits": 4, "kv_cache_bits": 4, "scheduler_max_tokens": 16},
+    "lookup": {"prompt_lookup_tokens": 3},
 }
 
 

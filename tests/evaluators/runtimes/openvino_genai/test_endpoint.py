@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,8 @@ from tunefront.evaluators.interfaces.generation import (
 )
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.runtimes.openvino_genai.endpoint import OpenVinoGenAiEndpoint
-from tunefront.spaces import EvaluationError
+from tunefront.evaluators.workloads.text_generation.scoring import logits_of
+from tunefront.spaces import EvaluationError, Value
 
 from .conftest import ChoicesCase
 
@@ -151,29 +153,66 @@ def test_closing_with_requests_in_progress_leaks_nothing(
     assert "leaked" not in "".join(capfd.readouterr())
 
 
-@pytest.mark.parametrize(
-    ("request_", "message"),
-    [
-        (GenerationRequest(prompt=(), new_tokens=1), "a prompt needs at least one token"),
-        (
-            GenerationRequest(prompt=(1, VOCABULARY), new_tokens=1),
-            f"token ids must be from 0 to {VOCABULARY - 1}, but a prompt has 1 to {VOCABULARY}; "
-            "use the model's tokenizer",
-        ),
-        (
-            GenerationRequest(prompt=(1,) * CONTEXT, new_tokens=1),
-            f"a prompt of {CONTEXT} tokens and 1 new ones exceed the model's context of {CONTEXT}; "
-            "shorten one of them",
-        ),
-    ],
-    ids=["empty", "unknown token", "context"],
-)
-def test_a_request_that_the_model_can_t_serve_is_refused(
-    engine: ChoicesCase, request_: GenerationRequest, message: str
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_prompt_lookup_changes_no_token_and_takes_fewer_steps(
+    engine: ChoicesCase, concurrency: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with closing(engine().open()) as endpoint, pytest.raises(EvaluationError) as raised:
-        endpoint.submit(request_)
-    assert (str(raised.value), raised.value.cause) == (message, "unsupported")
+    made = [replace(one, prompt=one.prompt[:5] * 4) for one in REQUESTS]
+    took: list[OpenVinoGenAiEndpoint] = []
+    step = OpenVinoGenAiEndpoint._step
+
+    def counted(endpoint: OpenVinoGenAiEndpoint) -> None:
+        took.append(endpoint)
+        step(endpoint)
+
+    monkeypatch.setattr(OpenVinoGenAiEndpoint, "_step", counted)
+    found, steps = [], []
+    for lookup in (0, 3):
+        with closing(engine(prompt_lookup_tokens=lookup).open()) as endpoint:
+            responses = generate(endpoint, made, Load(concurrency=concurrency))
+            found.append([one.tokens for one in responses])
+            steps.append(sum(one is endpoint for one in took))
+            assert endpoint.facts()["prompt_lookup_tokens"] == lookup
+            stop = found[0][0][10]
+            (ended,) = generate(endpoint, [replace(made[0], stop=(stop,))])
+            assert ended.tokens == found[0][0][: found[0][0].index(stop) + 1]
+    assert found[0] == found[1]
+    assert steps[1] < steps[0]
+
+
+def test_a_pipeline_without_prompt_lookup_is_read_back(engine: ChoicesCase) -> None:
+    with closing(engine().open()) as endpoint:
+        assert isinstance(endpoint, OpenVinoGenAiEndpoint)
+        settings = endpoint._settings
+        endpoint._settings = replace(settings, lookup=3)
+        assert endpoint.facts()["prompt_lookup_tokens"] == 0
+
+
+@pytest.mark.parametrize(
+    "choices", [{}, {"kv_cache_bits": 8, "prompt_lookup_tokens": 3, "scheduler_max_tokens": 16}]
+)
+def test_a_prefix_cache_is_read_back_and_changes_no_token(
+    engine: ChoicesCase, choices: dict[str, Value]
+) -> None:
+    beginning = tuple((5 * place) % VOCABULARY for place in range(70))
+    made = [replace(one, prompt=(*beginning, *one.prompt)) for one in REQUESTS]
+    found = []
+    for kept in (False, True):
+        with closing(engine(prefix_cache=kept, **choices).open()) as endpoint:
+            assert endpoint.facts()["prefix_cache"] is kept
+            found.append([one.tokens for one in generate(endpoint, made)])
+            assert endpoint.facts()["prefix_cache"] is kept
+    assert found[0] == found[1]
+
+
+def test_what_the_model_can_t_serve_is_refused(engine: ChoicesCase) -> None:
+    with closing(engine().open()) as endpoint:
+        with pytest.raises(EvaluationError, match=f"exceed the model's context of {CONTEXT}"):
+            endpoint.submit(GenerationRequest(prompt=(1,) * CONTEXT, new_tokens=1))
+        with pytest.raises(EvaluationError, match=f"token ids must be from 0 to {VOCABULARY - 1}"):
+            endpoint.submit(GenerationRequest(prompt=(VOCABULARY,), new_tokens=1))
+        with pytest.raises(EvaluationError, match=f"exceeds the model's context of {CONTEXT}"):
+            next(logits_of(endpoint)((1,) * (CONTEXT + 1)))
 
 
 def test_a_failed_step_is_a_crash(engine: ChoicesCase) -> None:

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from tests.evaluators.runtimes.onnxruntime_genai.conftest import VOCABULARY
 
-from tunefront.evaluators.interfaces.generation import GenerationRequest, Scorer, generate
+from tunefront.evaluators.interfaces.generation import (
+    GenerationRequest,
+    Scorer,
+    generate,
+    limits_of,
+)
 from tunefront.evaluators.runtimes.openvino_genai import conversion, scoring
-from tunefront.evaluators.runtimes.openvino_genai.limits import limits_of
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import EvaluationError, Value
 

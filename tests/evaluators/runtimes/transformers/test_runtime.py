@@ -85,14 +85,15 @@ def test_a_checkpoint_that_cannot_be_loaded_is_refused(case_of: CaseOf, tmp_path
     assert found.value.cause == "unsupported"
 
 
-def test_the_script_generates_the_same_tokens(case_of: CaseOf, tmp_path: Path) -> None:
-    case = case_of()
+@pytest.mark.parametrize("lookup", [0, 3])
+def test_the_script_generates_the_same_tokens(case_of: CaseOf, tmp_path: Path, lookup: int) -> None:
+    case = case_of(prompt_lookup_tokens=lookup)
     endpoint = case.open()
     (expected,) = generate(endpoint, case.source.prompts[:1])
     deployment = case.runtime.deployment(case.built, case.configuration)
     assert deployment is not None
     prompt = list(case.source.prompts[0].prompt)
-    calls = f"\nprint(json.dumps(run(load(), {prompt}, {len(expected.tokens)})))\n"
+    calls = f"\nimport json\nprint(json.dumps(run(load(), {prompt}, {len(expected.tokens)})))\n"
     (case.folder / "run.py").write_text(deployment.script + calls)
     ran = subprocess.run(
         [sys.executable, "-I", case.folder / "run.py"], capture_output=True, text=True, check=True

@@ -39,6 +39,7 @@ def test_a_text_is_read_as_it_is(spec_of: SpecOf) -> None:
     one, other = read_prompts(spec_of([{"prompt": "the model"}, {"prompt": "a line of"}]), 4)
     assert (len(one.tokens), len(other.tokens)) == (2, 3)
     assert one.scored == one.tokens and one.answer is None and one.text == "the model"
+    assert one.first == 1
 
 
 def test_an_answer_is_scored_after_the_prompt(spec_of: SpecOf) -> None:
@@ -46,15 +47,17 @@ def test_an_answer_is_scored_after_the_prompt(spec_of: SpecOf) -> None:
     prompt = read_prompts(spec_of(rows), 4)[0]
     assert prompt.scored[: len(prompt.tokens)] == prompt.tokens
     assert len(prompt.scored) == 5 and prompt.answer == "reads a line"
+    assert prompt.first == 2
 
 
 def test_messages_get_the_chat_template(spec_of: SpecOf) -> None:
     rows = [{"prompt": CHAT, "answer": "reads"}] * 2
     prompt = read_prompts(spec_of(rows), 4)[0]
-    user, assistant, end = 3, 4, 2
+    user, assistant = 3, 4
     assert prompt.tokens[0] == user and prompt.tokens[-1] == assistant
     assert prompt.scored[: len(prompt.tokens)] == prompt.tokens
-    assert prompt.scored[-1] == end
+    # Without what the template writes after the answer.
+    assert len(prompt.scored) == prompt.first + 1 == len(prompt.tokens) + 1
     assert prompt.text == "the model"
 
 

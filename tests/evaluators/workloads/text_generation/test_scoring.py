@@ -50,6 +50,15 @@ def test_the_loss_is_that_of_the_next_tokens() -> None:
     assert score_tokens(logits_from(made), TOKENS, None).loss == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("first", [1, 3, 4, 7])
+def test_the_loss_counts_from_a_token_on(first: int) -> None:
+    made = scores(0)
+    losses = -log_probabilities(made)[np.arange(len(made)), TOKENS[1:]]
+    found = score_tokens(logits_from(made), TOKENS, None, first)
+    assert found.loss == pytest.approx(losses[first - 1 :].sum())
+    assert (found.tokens, found.positions) == (len(TOKENS) - first, len(TOKENS) - 1)
+
+
 def test_the_divergence_of_equal_scores_is_zero() -> None:
     top = score_tokens(logits_from(scores(0)), TOKENS, None).top
     assert top.tokens.shape == (len(TOKENS) - 1, KEPT_TOKENS)

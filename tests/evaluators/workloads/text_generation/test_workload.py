@@ -58,19 +58,19 @@ def test_it_keeps_the_contract(
 
 
 def test_requests_have_the_lengths_of_the_load(chat_spec: WorkloadSpec) -> None:
-    load = LoadSpec(rate=2.0, input_tokens=20, output_tokens=5)
+    load = LoadSpec(rate=(2.0,), input_tokens=20, output_tokens=5)
     workload = TextGeneration(replace(chat_spec, load=load))
     made = workload.requests(1, 30)
     assert {(len(one.prompt), one.new_tokens, one.stop) for one in made} == {(20, 5, ())}
     assert len({one.prompt for one in made}) == len(QUESTIONS)
-    assert workload.load() == Load(rate_per_s=2.0)
+    assert workload.loads() == (Load(rate_per_s=2.0),)
     assert "cut or continued to 20" in workload.notes()[0]
 
 
 def test_requests_of_the_data_have_its_lengths(workload: TextGeneration) -> None:
     made = workload.requests(1, len(QUESTIONS))
     assert sorted(len(one.prompt) for one in made) == sorted(len(q.split()) for q in QUESTIONS)
-    assert workload.load() == Load(concurrency=2)
+    assert workload.loads() == (Load(concurrency=2),)
     assert workload.metrics_left_out() == {}
     (note,) = workload.notes()
     assert note == "prompts have 3 to 6 tokens; the model's context holds 64"
@@ -85,9 +85,10 @@ def test_the_reference_agrees_with_itself(quality: Quality) -> None:
     )
 
 
-def test_the_perplexity_is_that_of_one_forward_pass(
+def test_the_perplexity_is_that_of_the_answers_in_one_forward_pass(
     workload: TextGeneration, quality: Quality
 ) -> None:
+    """A model that answers wrongly can still repeat the words of a chat template well."""
     import torch
 
     from tunefront.evaluators.workloads.sources.hub import load_auto
@@ -96,10 +97,12 @@ def test_the_perplexity_is_that_of_one_forward_pass(
     model = load_auto(workload.spec, "AutoModelForCausalLM")
     prompt = read_prompts(workload.spec, 8)[0]
     ids = torch.tensor([prompt.scored])
+    labels = ids.clone()
+    labels[:, : len(prompt.tokens)] = -100
     with torch.no_grad():
-        loss = float(model(input_ids=ids, labels=ids).loss)
+        loss = float(model(input_ids=ids, labels=labels).loss)
     assert quality.items[0] == pytest.approx(loss, rel=1e-5)
-    assert quality.weights[0] == len(prompt.scored) - 1
+    assert quality.weights[0] == len(prompt.scored) - len(prompt.tokens)
 
 
 def test_responses_end_at_the_end_token(quality: Quality) -> None:

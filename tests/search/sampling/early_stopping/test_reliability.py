@@ -194,6 +194,18 @@ def test_one_in_eight_trials_is_a_control_trial(
     assert not found.stopped
 
 
+def test_a_reference_is_never_stopped(
+    trusted: list[Trial], experiment: Experiment, looked: TrialOf, seen: EvaluationOf
+) -> None:
+    (default, *_) = (one.configuration for one in experiment.references)
+    assert default is not None
+    for configuration, stopped in ((default, False), (experiment.baseline, True)):
+        running = replace(looked(11, 2.0, 2.0), configuration=configuration)
+        thresholds = thresholds_for(experiment, [*trusted, running], 11)
+        assert thresholds is not None
+        assert thresholds.interim_result(seen(2.0, 600.0)).stopped is stopped
+
+
 def test_a_race_travels_as_json(
     trusted: list[Trial], experiment: Experiment, seen: EvaluationOf
 ) -> None:

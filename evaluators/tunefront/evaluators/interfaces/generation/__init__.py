@@ -2,23 +2,33 @@
 
 from .endpoint import GenerationEndpoint, Scorer, TokenEvent
 from .interface import SAMPLE, Generation
+from .limits import ModelLimits, limits_of
 from .load_generator import generate
-from .load_spec import DEFAULT_OUTPUT_TOKENS, LoadSpec, check_slo
+from .load_spec import DEFAULT_OUTPUT_TOKENS, SLO_PRESETS, LoadSpec, check_slo, slo_of
 from .metrics import GENERATION_METRICS, SLO_SAMPLES
-from .requests import GenerationRequest, GenerationResponse
+from .requests import GenerationRequest, GenerationResponse, Message
+from .server_spec import PromptForm, ServerApi, ServerSpec
 
 __all__ = [
     "DEFAULT_OUTPUT_TOKENS",
     "GENERATION_METRICS",
     "SAMPLE",
+    "SLO_PRESETS",
     "SLO_SAMPLES",
     "Generation",
     "GenerationEndpoint",
     "GenerationRequest",
     "GenerationResponse",
     "LoadSpec",
+    "Message",
+    "PromptForm",
+    "ModelLimits",
     "Scorer",
+    "ServerApi",
+    "ServerSpec",
     "TokenEvent",
     "check_slo",
     "generate",
+    "limits_of",
+    "slo_of",
 ]

@@ -39,7 +39,11 @@ class GenerationEndpoint(Endpoint):
 
     @abstractmethod
     def submit(self, request: GenerationRequest) -> int:
-        """Send a request and return its number."""
+        """Send a request and return its number.
+
+        Raises:
+            EvaluationError: If the model can't serve it, see `ModelLimits` (cause "unsupported").
+        """
 
     @abstractmethod
     def poll(self, timeout_s: float) -> Sequence[TokenEvent]:

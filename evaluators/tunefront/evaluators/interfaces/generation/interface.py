@@ -3,13 +3,17 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+
+import numpy as np
 
 from tunefront.evaluators.interfaces.base import (
     Comparison,
     CpuClock,
     Interface,
     PassSize,
+    Percentiles,
     until_steady,
 )
 from tunefront.evaluators.interfaces.load import Load
@@ -18,18 +22,20 @@ from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.spaces import ExportError
 
+from .capacity import CAPACITY, NOT_OF_EVERY_TRIAL
 from .endpoint import GenerationEndpoint
 from .load_generator import generate
 from .metrics import (
     GENERATION_METRICS,
     GOODPUT,
     OF_SEVERAL_TOKENS,
+    SLO_SAMPLES,
     generation_measurements,
     generator_warnings,
 )
-from .requests import GenerationRequest, GenerationResponse
-from .run_script import SAMPLE_SCRIPT
-from .timed_block import timed_block
+from .requests import GenerationRequest, GenerationResponse, Message
+from .run_script import sample_script
+from .timed_block import BETWEEN_TOKENS, FIRST_TOKEN, GAPS, check_generator, timed_block
 
 PROMPTS = "requests.json"
 SAMPLE = "sample.json"
@@ -44,8 +50,15 @@ WARM_UP_LOAD = Load(concurrency=4)
 """The load of warm-up passes if timed requests are sent at a rate, which can be low."""
 PASS_LOADS = 2
 """Requests in a pass, for each in progress: what is in progress at the ends of a block differs."""
+PERCENTILES = (0, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99, 100)
+"""What is kept of a distribution: 0 is the least value, 100 the largest."""
 OPEN_LOOP_REQUESTS = 16
 """Fewest requests in a pass of an open loop, whose times are random."""
+
+
+_CHECKED = tuple(
+    name for name, sample in SLO_SAMPLES.items() if sample in (FIRST_TOKEN, BETWEEN_TOKENS)
+)
 
 
 class Generation(Interface[GenerationRequest, GenerationResponse, GenerationEndpoint]):
@@ -53,7 +66,8 @@ class Generation(Interface[GenerationRequest, GenerationResponse, GenerationEndp
 
     name = "generation"
     metrics = GENERATION_METRICS
-    sample_script = SAMPLE_SCRIPT
+    unserved = "it has no tokenizer, which requests with texts need"
+    checked = _CHECKED
     script_needs = ("transformers",)
     usage = """\
 from tunefront.evaluators import load
@@ -63,12 +77,13 @@ responses = generate(engine, [GenerationRequest(prompt=(1, 2, 3), new_tokens=8)]
 engine.close()
 """
 
+    def sample_script(self) -> str:
+        """Return the end of run.py, which also answers a prompt as text."""
+        return sample_script()
+
     def write(self, requests: Sequence[GenerationRequest], folder: Path) -> None:
         """Write `requests.json`."""
-        rows = [
-            {"prompt": list(one.prompt), "new_tokens": one.new_tokens, "stop": list(one.stop)}
-            for one in requests
-        ]
+        rows = [asdict(one) for one in requests]
         (folder / PROMPTS).write_text(json.dumps(rows))
 
     def read(self, folder: Path) -> list[GenerationRequest]:
@@ -76,7 +91,11 @@ engine.close()
         rows = json.loads((folder / PROMPTS).read_text())
         return [
             GenerationRequest(
-                prompt=tuple(row["prompt"]), new_tokens=row["new_tokens"], stop=tuple(row["stop"])
+                prompt=tuple(row["prompt"]),
+                new_tokens=row["new_tokens"],
+                stop=tuple(row["stop"]),
+                messages=tuple(Message(**one) for one in row["messages"]),
+                shared=row["shared"],
             )
             for row in rows
         ]
@@ -118,9 +137,13 @@ engine.close()
         load: Load,
         limit_s: float,
     ) -> float:
-        """Run passes until they are steady; those of an open loop have `WARM_UP_LOAD`."""
+        """Run passes until they are steady; those of an open loop have `WARM_UP_LOAD`.
+
+        A trace can be long: its first requests are run.
+        """
         steady = WARM_UP_LOAD if load.open_loop else load
-        return until_steady(lambda: self.run_pass(endpoint, requests, steady), limit_s)
+        some = requests[:OPEN_LOOP_REQUESTS] if load.replay else requests
+        return until_steady(lambda: self.run_pass(endpoint, some, steady), limit_s)
 
     def run_block(
         self,
@@ -130,20 +153,36 @@ engine.close()
         least_s: float,
         watch: CpuClock,
     ) -> Block:
-        """Time whole passes at the full load; see `timed_block`."""
-        return timed_block(endpoint, requests, load, least_s, watch)
+        """Time whole passes at the full load; see `timed_block`.
+
+        Raises:
+            EvaluationError: If the load generator limited the speed, see `check_generator`.
+        """
+        block = timed_block(endpoint, requests, load, least_s, watch)
+        check_generator(block)
+        return block
 
     def measurements(self, timing: Timing) -> Mapping[str, Measurement]:
         """Return the metrics that were measured; see `generation_measurements`."""
         return generation_measurements(timing)
+
+    def distributions(self, timing: Timing) -> Mapping[str, Percentiles]:
+        """Return `PERCENTILES` of the time to the first token and of the gaps between tokens."""
+        found: dict[str, Percentiles] = {}
+        for name, sample in SLO_SAMPLES.items():
+            values = timing.request_values(sample).values if sample in (FIRST_TOKEN, GAPS) else ()
+            if len(values):
+                ends = np.percentile(values, PERCENTILES) * 1e3
+                found[name] = tuple(zip(PERCENTILES, map(float, ends), strict=True))
+        return found
 
     def warnings(self, timing: Timing, cores: int) -> Sequence[str]:
         """Return warnings about the load generator."""
         return generator_warnings(timing, cores)
 
     def not_measured(self, slo: Mapping[str, float], output_tokens: int | None) -> dict[str, str]:
-        """Return the metrics that need limits or more tokens, with the key to change."""
-        found: dict[str, str] = {}
+        """Return the metrics that need limits or more tokens, and the capacity, with the reason."""
+        found = {CAPACITY.name: NOT_OF_EVERY_TRIAL}
         if not slo:
             example = "{ttft_ms: 500, tpot_ms: 50}"
             found[GOODPUT.name] = f"it needs limits: add the key workload.slo, such as {example}"

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 
 import numpy as np
 
@@ -48,7 +49,8 @@ class SentRequest:
         stopped = 0 < len(self.tokens) <= wanted and self.tokens[-1] in self.request.stop
         if len(self.tokens) != wanted and not stopped:
             raise EvaluationError(
-                f"a request for {wanted} tokens returned {len(self.tokens)}",
+                f"a request for {wanted} tokens returned {len(self.tokens)}; the engine must "
+                "generate exactly as many, without an end at the model's end token",
                 cause="invalid output",
             )
         return GenerationResponse(tokens=tuple(self.tokens), arrival_s=tuple(self.arrival_s))
@@ -191,7 +193,13 @@ class LoadGenerator:
 
 
 def _gaps(load: Load) -> Iterator[float]:
-    """Yield the seconds between requests of an open loop."""
+    """Yield the seconds between requests of an open loop.
+
+    Between two passes of a trace there is its mean gap.
+    """
+    if load.replay:
+        gaps = np.diff(load.times_s)
+        yield from cycle([*gaps.tolist(), float(gaps.mean())])
     random = np.random.default_rng(load.seed)
     while True:
         yield float(random.exponential(1 / load.rate_per_s)) if load.rate_per_s else 0.0

@@ -6,6 +6,14 @@ from itertools import count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A chat message: the role of its author, and its text."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
     """A request.
 
@@ -14,11 +22,16 @@ class GenerationRequest:
         new_tokens: Number of tokens to generate.
         stop: Token ids after which the response ends early, with that token; empty if exactly
             `new_tokens` are generated, whatever they are, as where time is measured.
+        messages: The same prompt as chat messages, for servers that apply the chat template
+            themselves; empty if the prompt is one message of the user with the text of its tokens.
+        shared: Number of tokens at the beginning of the prompt that all requests share.
     """
 
     prompt: tuple[int, ...]
     new_tokens: int
     stop: tuple[int, ...] = ()
+    messages: tuple[Message, ...] = ()
+    shared: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +50,11 @@ class GenerationResponse:
 def distinct_requests(
     requests: Sequence[GenerationRequest], seed: int, start: int = 0, step: int = 1
 ) -> Iterator[GenerationRequest]:
-    """Yield the requests again and again, with other first two tokens each time.
+    """Yield the requests again and again, with other two tokens each time.
 
     A repeated prompt would be found in a prefix cache, which other users' prompts are not. The
-    lengths stay the same. The tokens are replaced by others of the prompts: the first by the
-    seed, the second by a number that is counted.
+    lengths stay the same, and so do the tokens that all requests share. The first two tokens after
+    these are replaced by others of the prompts: one by the seed, one by a number that is counted.
 
     Args:
         requests: The requests.
@@ -53,9 +66,10 @@ def distinct_requests(
     place_of = {token: place for place, token in enumerate(known)}
     for number, counted in enumerate(count(start, step)):
         request = requests[number % len(requests)]
-        shifts = (seed, counted) if len(request.prompt) > 1 else (seed + counted,)
+        shared, own = request.prompt[: request.shared], request.prompt[request.shared :]
+        shifts = (seed, counted) if len(own) > 1 else (seed + counted,)
         first = tuple(
             known[(place_of[token] + 1 + shift) % len(known)]
-            for token, shift in zip(request.prompt, shifts, strict=False)
+            for token, shift in zip(own, shifts, strict=False)
         )
-        yield replace(request, prompt=first + request.prompt[len(first) :])
+        yield replace(request, prompt=shared + first + own[len(first) :])

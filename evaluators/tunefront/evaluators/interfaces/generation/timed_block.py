@@ -10,7 +10,9 @@ import numpy as np
 from tunefront.evaluators.interfaces.base import CpuClock
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.statistics.arrays import Floats
+from tunefront.evaluators.statistics.formatting import percent_text
 from tunefront.evaluators.statistics.timing import Block
+from tunefront.spaces import EvaluationError
 
 from .endpoint import GenerationEndpoint
 from .load_generator import LoadGenerator, SentRequest
@@ -23,6 +25,9 @@ requests)`; each gap between two tokens, shape `(passes, requests, gaps)`. NaN w
 LATE, GENERATOR_CPU = "late_s", "generator_cpu_s"
 """Samples of a block: seconds by which the load generator sent each request too late, shape
 `(passes, requests)`; its own CPU seconds in the block, shape `(1,)`."""
+
+MOST_BUSY = 0.5
+"""Largest share of a block's time that the load generator's own work, in one thread, may take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +70,17 @@ def timed_block(
 
     Every turn begins with another request: which of those in progress is the first to be read
     belongs to the load, not to the request.
+
+    The replay of a trace is timed as it is: from its first request to the end of its last response,
+    without others before and after.
     """
     run = LoadGenerator(endpoint, load)
-    first = load.seed % len(requests)
+    first = 0 if load.replay else load.seed % len(requests)
     turned = [*requests[first:], *requests[:first]]
     timed = distinct_requests(turned, load.seed, 0, 2)
     others = distinct_requests(turned, load.seed, 1, 2)
-    while run.ended < (1 if load.open_loop else load.concurrency):
+    before = 0 if load.replay else 1 if load.open_loop else load.concurrency
+    while run.ended < before:
         run.submit(next(others))
         run.wait()
     watch.start()
@@ -83,6 +92,8 @@ def timed_block(
             break
         numbers.append(run.submit(next(timed)))
         run.wait()
+    if load.replay:
+        run.finish()
     span_s = time.perf_counter() - start_s
     cpu_s, wait_s = watch.stop()
     window = _Window(
@@ -97,6 +108,34 @@ def timed_block(
         run.wait(until=lambda: not run.runs_any(numbers))
     run.cancel_rest()
     return replace(_block(run.sent(numbers), len(requests), window, run.tokens), first=first)
+
+
+def check_generator(block: Block) -> None:
+    """Refuse a block in which the load generator limited the speed.
+
+    Raises:
+        EvaluationError: If it computed for more than `MOST_BUSY` of the time.
+    """
+    check_busy(float(block.samples[GENERATOR_CPU].sum()), block.wall_s)
+
+
+def check_busy(own_s: float, wall_s: float) -> None:
+    """Refuse a run in which the load generator limited the speed.
+
+    Args:
+        own_s: CPU seconds of the load generator itself.
+        wall_s: Seconds of the run.
+
+    Raises:
+        EvaluationError: If it computed for more than `MOST_BUSY` of the time.
+    """
+    busy = own_s / wall_s
+    if busy > MOST_BUSY:
+        raise EvaluationError(
+            f"the load generator itself computed for {percent_text(busy, decimals=0)} of the time, "
+            f"so that it limits the speed (at most {percent_text(MOST_BUSY, decimals=0)} are "
+            "allowed); lower load.concurrency or load.rate"
+        )
 
 
 def _block(sent: Sequence[SentRequest], places: int, window: _Window, tokens: int) -> Block:

@@ -26,9 +26,22 @@ COMPILE_THREADS = "TORCHINDUCTOR_COMPILE_THREADS"
 """Number of processes that compile for Inductor, which reads it when it is imported."""
 
 
-def server_environment() -> dict[str, str]:
-    """Return the environment of a fork server: without GPUs, compiling with one process."""
-    return {COMPILE_THREADS: "1", **os.environ, **LIBRARY_ENVIRONMENT, **NO_GPU}
+SLEEPING_THREADS: Mapping[str, str] = {"GOMP_SPINCOUNT": "0"}
+"""Makes threads of OpenMP sleep while they wait for each other, unless the user sets it.
+
+On a busy machine a spinning thread uses up the time that the next thread of its process needs.
+"""
+
+
+def server_environment(*, timed: bool = True) -> dict[str, str]:
+    """Return the environment of a fork server: without GPUs, compiling with one process.
+
+    Args:
+        timed: Whether candidates are timed in its processes: their threads wait as in a deployment.
+            Threads of other tasks, such as the evaluation of quality, sleep.
+    """
+    waiting = {} if timed else SLEEPING_THREADS
+    return {COMPILE_THREADS: "1", **waiting, **os.environ, **LIBRARY_ENVIRONMENT, **NO_GPU}
 
 
 def interpreter_environment(own: Mapping[str, str], cores: int) -> dict[str, str]:

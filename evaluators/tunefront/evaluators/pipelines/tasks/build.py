@@ -54,6 +54,7 @@ def build(request: BuildRequest) -> None:
         prompts=() if tensors else stage.calibration,
         architecture=workload.architecture,
         unchanged=None if changed else workload.checkpoint(),
+        server=model.workload.server,
     )
     runtime = runtime_of(catalog, configuration.text("runtime"))
     settings = runtime.build(source, configuration, request.folder)

@@ -10,11 +10,11 @@ from tunefront.evaluators.pipelines.workload import AnyWorkload, build_workload
 from tunefront.evaluators.statistics.quality_sample import QualitySample, quality_sample
 from tunefront.evaluators.store.digest import digest_of
 from tunefront.evaluators.store.store import fingerprint_of
-from tunefront.evaluators.workloads.base import TensorWorkload
+from tunefront.evaluators.workloads.base import GenerationWorkload, TensorWorkload
 from tunefront.evaluators.workloads.quality import Quality
 from tunefront.evaluators.workloads.sources.files_read import files_read
 from tunefront.evaluators.workloads.spec import WorkloadSpec
-from tunefront.spaces import Configuration
+from tunefront.spaces import Configuration, GenerationMemory
 
 from .model_stage import calibration_of, use_own_cores
 from .workload_check import check_repeatable, check_runs, item_notes, module_digest
@@ -38,6 +38,7 @@ class WorkloadDescription:
         module: Name of the module's class; empty if unknown.
         notes: Differences from the experiment file, such as a shorter maximum length.
         quality: The items of the unchanged model's quality; None if it was not evaluated.
+        memory: What the memory of a model that generates text follows from; None if unknown.
     """
 
     fingerprint: str
@@ -45,6 +46,7 @@ class WorkloadDescription:
     module: str = ""
     notes: tuple[str, ...] = ()
     quality: QualitySample | None = None
+    memory: GenerationMemory | None = None
 
 
 def describe(request: DescribeRequest) -> WorkloadDescription:
@@ -61,6 +63,9 @@ def describe(request: DescribeRequest) -> WorkloadDescription:
         quality: Quality | None = None
         if module is not None and isinstance(workload, TensorWorkload):
             quality = check_runs(workload, module, requests)
+        if isinstance(workload, GenerationWorkload):
+            workload.check_quality()
+            _check_command(spec, workload)
         files = [*workload.files()]
         if spec.calibration is not None:
             files += calibration_of(spec, request.configuration).files()
@@ -76,7 +81,16 @@ def describe(request: DescribeRequest) -> WorkloadDescription:
         module="" if module is None else type(module).__name__,
         notes=(*workload.notes(), *item_notes(workload, requests)),
         quality=None if quality is None else _sample(quality, workload),
+        memory=workload.memory(),
     )
+
+
+def _check_command(spec: WorkloadSpec, workload: AnyWorkload) -> None:
+    """Run the user's command that evaluates quality, if there is one, on empty responses."""
+    if spec.quality_command is not None:
+        from .quality_command import check_command  # imports a web server
+
+        check_command(workload)
 
 
 def _sample(quality: Quality, workload: AnyWorkload) -> QualitySample | None:

@@ -5,13 +5,15 @@ from pathlib import Path
 
 from tunefront.evaluators.exports.folder import (
     copy_candidate,
+    write_about,
     write_recorded_outputs,
     write_server,
+    write_text_server,
 )
 from tunefront.evaluators.exports.open import PROCESSOR
-from tunefront.evaluators.interfaces.builtin import RequestSet
+from tunefront.evaluators.interfaces.builtin import highest_set, read_request_sets
 from tunefront.evaluators.pipelines.workload import build_workload
-from tunefront.evaluators.workloads.base import TensorWorkload
+from tunefront.evaluators.workloads.base import GenerationWorkload, TensorWorkload
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration
 
@@ -39,10 +41,16 @@ def write_export(request: ExportRequest) -> None:
     """Write the candidate's files, scripts, recorded outputs and processor."""
     folder = request.folder
     workload = build_workload(request.workload, request.configuration)
-    made = RequestSet.read(request.requests)
+    made = highest_set(read_request_sets(request.requests))
     first = made.requests[0]
     deployment = copy_candidate(request.candidate, folder, request.configuration, made.interface)
     workload.save_processor(folder / PROCESSOR)
-    if isinstance(workload, TensorWorkload) and not deployment.not_served:
-        write_server(folder, workload.inputs, first)
+    served = not deployment.not_served
+    if isinstance(workload, TensorWorkload):
+        if served and workload.served:
+            write_server(folder, workload.inputs, first)
+    elif isinstance(workload, GenerationWorkload):
+        write_about(folder, workload.stop_tokens(), workload.limits())
+        if served and (folder / PROCESSOR).is_dir():
+            write_text_server(folder)
     write_recorded_outputs(folder, made.interface, first)

@@ -5,12 +5,16 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from itertools import count
 
-from tunefront.evaluators.benchmark.messages import MeasureRequest, ReadBack
+from tunefront.evaluators.benchmark.messages import MeasureRequest, ReadBack, read_block_call
 from tunefront.evaluators.benchmark.turn_channel import TurnClient
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.exports.open import open_candidate
 from tunefront.evaluators.interfaces.base import no_collection
-from tunefront.evaluators.interfaces.builtin import RequestSet
+from tunefront.evaluators.interfaces.builtin import (
+    RequestSet,
+    highest_set,
+    read_request_sets,
+)
 from tunefront.evaluators.interfaces.endpoint import Endpoint
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.measures.machine import ProcessWatch
@@ -32,7 +36,8 @@ def measure(request: MeasureRequest) -> ReadBack:
         EvaluationError: With the cause "invalid output" if outputs are not finite, "not applied"
             if a choice did not take effect.
     """
-    made = RequestSet.read(request.requests)
+    sets = read_request_sets(request.requests)
+    made = highest_set(sets)
     if request.workload.extensions:
         catalog_for(request.workload)  # makes the modules of the user's measures importable
     client = TurnClient(request.address, request.place)
@@ -48,7 +53,7 @@ def measure(request: MeasureRequest) -> ReadBack:
         processes = endpoint.processes()
         client.send_reply({"load_s": load_s, "processes": processes and list(processes)})
         with no_collection():
-            _take_turns(client, calls, endpoint, made, request)
+            _take_turns(client, calls, endpoint, sets, request)
         facts = endpoint.facts()
         catalog, record = catalog_for(request.workload), CandidateRecord.read(folder)
         problem = not_applied(catalog, configuration, facts, record)
@@ -63,24 +68,25 @@ def _take_turns(
     client: TurnClient,
     calls: Iterator[str],
     endpoint: Endpoint,
-    made: RequestSet,
+    sets: Mapping[str, RequestSet],
     request: MeasureRequest,
 ) -> None:
     """Serve the calls of the turn channel until `end`.
 
     `warm` runs the warm-up, `settle` waits until threads sleep, `report` replies with the results
-    of the functions `inside`, `block N` runs the timed block of turn N, `run S` one of S seconds.
-    What a thread pool uses after its work, when it spins, is thus not between a call of a block and
-    its reply.
+    of the functions `inside`, `block N LEVEL` runs the timed block of turn N at a load level,
+    `run S` one of S seconds at the highest level. What a thread pool uses after its work, when it
+    spins, is thus not between a call of a block and its reply.
     """
-    interface, protocol = made.interface, request.protocol
+    highest, protocol = highest_set(sets), request.protocol
+    interface = highest.interface
     long_turns = count(LONG_TURNS)
     watch = ProcessWatch(endpoint.processes() or ())
     for word in calls:
         if word == "end":
             return
         if word == "warm":
-            warmup_s = _warm_up(endpoint, made, protocol.seconds)
+            warmup_s = sum(_warm_up(endpoint, made, protocol.seconds) for made in sets.values())
             watch.settle()
             client.send_reply({"warmup_s": warmup_s})
         elif word == "settle":
@@ -90,12 +96,12 @@ def _take_turns(
             client.send_reply({"reports": {name: _called(name) for name in request.inside}})
         elif word.startswith("run "):
             seconds = float(word.removeprefix("run "))
-            load = made.load_of(next(long_turns))
-            block = interface.run_block(endpoint, made.part(0), load, seconds, watch)
+            load = highest.load_of(next(long_turns))
+            block = interface.run_block(endpoint, highest.part(0), load, seconds, watch)
             client.send_reply(to_plain(block))
         else:
-            turn = int(word.removeprefix("block "))
-            part, load = made.part(turn), made.load_of(turn)
+            turn, level = read_block_call(word)
+            part, load = sets[level].part(turn), sets[level].load_of(turn)
             block = interface.run_block(endpoint, part, load, protocol.block_s, watch)
             client.send_reply(to_plain(block))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.interfaces.base import no_collection
-from tunefront.evaluators.interfaces.builtin import RequestSet
+from tunefront.evaluators.interfaces.builtin import highest_set, read_request_sets
 from tunefront.evaluators.pipelines.workload import build_workload
 from tunefront.evaluators.profiling.job import ProfileJob
 from tunefront.evaluators.profiling.profile import Profile, Roofline
@@ -39,7 +39,7 @@ def count_products(request: ProductsRequest) -> dict[str, float]:
     spec = request.model.workload
     module = build_workload(spec, request.model.configuration).load_module()
     apply_techniques(module, request.model, calibration_requests(spec, request.model.configuration))
-    made = RequestSet.read(request.requests).part(0)
+    made = highest_set(read_request_sets(request.requests)).part(0)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         for inputs in made:
             module(**tensors(inputs))
@@ -105,7 +105,7 @@ def profile(request: ProfileRequest) -> Profile:
         marked=request.marked,
         record=CandidateRecord.read(request.candidate),
         threads=request.threads,
-        requests=RequestSet.read(request.requests).part(0),
+        requests=highest_set(read_request_sets(request.requests)).part(0),
         seconds=request.seconds,
         trace=request.trace,
         products=request.products,

@@ -1,14 +1,18 @@
 """The task that evaluates a candidate's quality."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tunefront.evaluators.exports.open import open_candidate
 from tunefront.evaluators.interfaces.tensors import TensorEndpoint
 from tunefront.evaluators.pipelines.workload import AnyWorkload, build_workload
+from tunefront.evaluators.statistics.arrays import Array
 from tunefront.evaluators.statistics.paired_quality import QualityLimit, moved
+from tunefront.evaluators.workloads.base import EnoughItems
 from tunefront.evaluators.workloads.outputs import write_samples
 from tunefront.evaluators.workloads.quality import (
     Quality,
@@ -76,7 +80,9 @@ def write_candidate_quality(request: QualityRequest) -> None:
             check_outputs(endpoint, request.outputs)
         predictions = read_predictions(request.reference)
         enough = None if stopping is None else _limit(workload, stopping).decided
-        result = workload.quality(endpoint, predictions or None, enough)
+        result = evaluated_quality(
+            request.workload, workload, endpoint, predictions or None, enough
+        )
         samples = workload.samples(endpoint, result)
     finally:
         endpoint.close()
@@ -84,6 +90,30 @@ def write_candidate_quality(request: QualityRequest) -> None:
         result = of_all_items(result, stopping.baseline, workload.primary)
     write_quality(result, request.folder)
     write_samples(samples, request.folder)
+
+
+def evaluated_quality(
+    spec: WorkloadSpec,
+    workload: AnyWorkload,
+    endpoint: Any,
+    predictions: Mapping[str, Array] | None,
+    enough: EnoughItems | None,
+) -> Quality:
+    """Return the quality, with the scores of the user's command if there is one.
+
+    Args:
+        spec: The workload as plain data.
+        workload: The workload.
+        endpoint: The candidate.
+        predictions: Those of the reference, as in `Workload.quality`.
+        enough: When to end early, as there.
+    """
+    found = workload.quality(endpoint, predictions, enough)
+    if spec.quality_command is None:
+        return found
+    from .quality_command import with_command  # imports a web server
+
+    return with_command(workload, endpoint, found)
 
 
 def of_all_items(found: Quality, baseline: Path, primary: Metric) -> Quality:

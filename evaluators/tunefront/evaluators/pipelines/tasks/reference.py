@@ -9,6 +9,7 @@ from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration
 
 from .model_stage import use_own_cores
+from .quality import evaluated_quality
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,4 +37,5 @@ def write_reference(request: ReferenceRequest) -> None:
         switch_tf32("fp32", device)
         unchanged = workload.reference(device)
     if unchanged is not None:
-        write_quality(workload.quality(unchanged, None), request.folder)
+        found = evaluated_quality(request.workload, workload, unchanged, None, None)
+        write_quality(found, request.folder)

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunefront.evaluators.interfaces.builtin import RequestSet, interface_of
+from tunefront.evaluators.interfaces.builtin import (
+    RequestSet,
+    interface_of,
+    write_request_sets,
+)
+from tunefront.evaluators.interfaces.load import level_names
 from tunefront.evaluators.pipelines.workload import AnyWorkload, build_workload
 from tunefront.evaluators.workloads.base import TensorWorkload
 from tunefront.evaluators.workloads.spec import WorkloadSpec
@@ -36,30 +41,36 @@ class RequestFiles:
 
 
 def write_requests(request: RequestFiles) -> None:
-    """Write the requests of the workload and their load.
+    """Write the requests of the workload and their loads.
 
     All batch sizes get the same items, cut into batches: parts of `part_items` items. Items of one
-    fixed shape take the same time, and can be large: they are cut to `LARGEST_SAMPLE` bytes.
+    fixed shape take the same time, and can be large: they are cut to `LARGEST_SAMPLE` bytes. Load
+    levels have the same requests, of which lower ones time the first.
     """
     workload = build_workload(request.workload, request.configuration)
     interface, parts = interface_of(workload.interface), request.parts
     batch_size = request.configuration.integer("batch_size")
     requests: Sequence[Any]
-    load = workload.load()
+    loads = workload.loads()
+    counts = [len(one.times_s) or max(parts, interface.least_requests(one)) for one in loads]
     if not interface.in_parts:
-        requests = workload.requests(batch_size, max(parts, interface.least_requests(load)))
-        parts = 1
+        requests, parts = workload.requests(batch_size, max(counts)), 1
     else:
         each = math.ceil(request.part_items / batch_size)
         requests = _cut(workload, workload.requests(batch_size, parts * each), parts)
-    made = RequestSet(
-        interface=interface,
-        load=load,
-        requests=requests,
-        parts=parts,
-        slo=request.workload.slo,
-    )
-    made.write(request.folder)
+        counts = [len(requests)] * len(loads)
+    sets = [
+        RequestSet(
+            interface=interface,
+            load=load,
+            level=level,
+            requests=requests[:count],
+            parts=parts,
+            slo=request.workload.slo,
+        )
+        for load, level, count in zip(loads, level_names(loads), counts, strict=True)
+    ]
+    write_request_sets(sets, request.folder)
 
 
 def _cut(workload: AnyWorkload, requests: Sequence[Any], parts: int) -> Sequence[Any]:

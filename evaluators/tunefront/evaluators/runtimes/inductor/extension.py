@@ -14,6 +14,7 @@ from tunefront.spaces import (
     TF32,
     Condition,
     Context,
+    Default,
     Exclusion,
     Extension,
     Requirement,
@@ -45,6 +46,7 @@ EXTENSION = Extension(
         "quantization_method": frozenset({"dynamic", "rtn"}),
         "sensitive_layers_kept": None,
     },
+    defaults=(Default(),),
     excludes=(
         BF16,
         BF16_ON_GPU,

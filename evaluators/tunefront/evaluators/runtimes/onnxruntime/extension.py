@@ -1,7 +1,7 @@
 """What ONNX Runtime supports and requires."""
 
 from tunefront.evaluators.isolation.preload import PROGRAMS
-from tunefront.spaces import Condition, Exclusion, Extension, Requirement
+from tunefront.spaces import Condition, Default, Exclusion, Extension, Requirement
 
 EXTENSION = Extension(
     name="onnxruntime",
@@ -14,6 +14,7 @@ EXTENSION = Extension(
         "quantization_method": frozenset({"dynamic", "rtn"}),
         "group_size": None,
     },
+    defaults=(Default(),),
     excludes=(
         Exclusion(
             when=(

@@ -10,6 +10,6 @@ def disable_telemetry() -> None:
 
     Without the variable an import writes an identifier of the device to the user's cache folder
     (ONNX Runtime 1.32, GenAI 0.18). Tasks have it from the start; other processes, such as that of
-    `tunefront verify` or a user's that opens an export, do not.
+    a verification or a user that opens an export, do not.
     """
     os.environ[VARIABLE] = "1"

@@ -13,6 +13,7 @@ from tunefront.evaluators.interfaces.endpoint import Facts
 from tunefront.evaluators.interfaces.generation import (
     GenerationEndpoint,
     GenerationRequest,
+    ModelLimits,
     TokenEvent,
 )
 from tunefront.evaluators.statistics.arrays import Array
@@ -52,7 +53,7 @@ class OnnxGenAiEndpoint(GenerationEndpoint):
         self._pads = pads
         self._end_token = end_token
         known = model_config(folder)
-        self._context, self._vocabulary = known["context_length"], known["vocab_size"]
+        self._limits = ModelLimits(context=known["context_length"], vocabulary=known["vocab_size"])
         before = _threads()
         self._model: Any = open_model(folder, end_token, threads)
         self._threads = 1 + _threads() - before
@@ -62,13 +63,8 @@ class OnnxGenAiEndpoint(GenerationEndpoint):
         self._number = 0
 
     def submit(self, request: GenerationRequest) -> int:
-        """Queue a request.
-
-        Raises:
-            EvaluationError: If it is longer than the model's context, or has a token that is not
-                in the vocabulary (cause "unsupported").
-        """
-        self._check(request.prompt, len(request.prompt) + request.new_tokens)
+        """Queue a request."""
+        self._limits.check(request)
         self._number += 1
         self._waiting.append(Row(number=self._number, request=request))
         return self._number
@@ -111,13 +107,9 @@ class OnnxGenAiEndpoint(GenerationEndpoint):
         self._ended.append(TokenEvent(request=request, tokens=(), arrival_s=now, end=True))
 
     def logits(self, tokens: Sequence[int]) -> Iterator[Array]:
-        """Yield the scores of every next token by the running model; see `Scorer.logits`.
-
-        Raises:
-            EvaluationError: As `submit`.
-        """
+        """Yield the scores of every next token by the running model; see `Scorer.logits`."""
         library = genai_library()
-        self._check(tokens, len(tokens))
+        self._limits.check_text(tokens)
         read = np.array(tokens[:-1], dtype=np.int32)
         params = library.GeneratorParams(self._model)
         params.set_search_options(**GREEDY, max_length=len(tokens))
@@ -150,27 +142,14 @@ class OnnxGenAiEndpoint(GenerationEndpoint):
         self._batch = None
         self._model = None
 
-    def _check(self, tokens: Sequence[int], length: int) -> None:
-        if length > self._context:
-            raise EvaluationError(
-                f"onnxruntime-genai: prompt and response have {length} tokens, but the model's "
-                f"context has {self._context}; use shorter ones",
-                cause="unsupported",
-            )
-        if unknown := [one for one in tokens if not 0 <= one < self._vocabulary]:
-            raise EvaluationError(
-                f"onnxruntime-genai: token {unknown[0]} is not in the vocabulary of "
-                f"{self._vocabulary} tokens",
-                cause="unsupported",
-            )
-
     def _next_rows(self) -> list[Row]:
         """Take the requests of the next batch from the queue, in their order."""
         rows = [self._waiting.popleft()]
         while self._waiting and len(rows) < self._max_batch:
             candidate = self._waiting[0]
             lengths_differ = len(candidate.request.prompt) != len(rows[0].request.prompt)
-            if longest([*rows, candidate]) > self._context or (lengths_differ and not self._pads):
+            too_long = longest([*rows, candidate]) > self._limits.context
+            if too_long or (lengths_differ and not self._pads):
                 break
             rows.append(self._waiting.popleft())
         return rows

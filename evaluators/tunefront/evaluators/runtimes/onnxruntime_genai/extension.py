@@ -1,6 +1,6 @@
 """What ONNX Runtime GenAI supports and requires."""
 
-from tunefront.spaces import Extension, Requirement
+from tunefront.spaces import Default, Extension, Requirement
 
 _EXTRA = "onnxruntime-genai"
 
@@ -16,6 +16,14 @@ EXTENSION = Extension(
         "group_size": None,
         "max_batch": None,
     },
+    # The model builder demands a precision; for int4 it takes these by itself.
+    defaults=(
+        Default(
+            alternatives=(
+                {"quantization_bits": 4, "quantization_method": "dynamic", "group_size": 32},
+            )
+        ),
+    ),
     requires=(
         Requirement(distribution="onnxruntime-genai", extra=_EXTRA),
         Requirement(distribution="onnx", extra=_EXTRA),

@@ -4,16 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tunefront.evaluators.interfaces.generation import GenerationEndpoint
+from tunefront.evaluators.interfaces.generation.run_script import engine_source
 from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import NumberFormat
-from tunefront.evaluators.runtimes.onnxruntime.telemetry import VARIABLE
 from tunefront.spaces import Configuration
 
-from .batch import GREEDY
 from .builder import build_graph
 from .endpoint import OnnxGenAiEndpoint
 from .graph import GenAiGraph
-from .model import model_config, overlay_of
+from .model import model_config
 
 PADS, END_TOKEN = "pads", "end_token"
 """Settings of a build: whether prompts of different lengths can share a batch; see `Batch`."""
@@ -49,8 +48,13 @@ class OnnxRuntimeGenAi(Runtime):
 
     def deployment(self, built: Built, configuration: Configuration) -> Deployment:
         """Return a script that needs onnxruntime-genai and numpy only."""
-        overlay = overlay_of(_end_token(built), configuration.integer("threads"))
-        script = _SCRIPT.format(overlay=overlay, greedy=GREEDY, variable=VARIABLE)
+        script = _SCRIPT.format(
+            engine=engine_source(OnnxGenAiEndpoint),
+            max_batch=configuration.integer("max_batch"),
+            threads=configuration.integer("threads"),
+            pads=bool(built.settings[PADS]),
+            end_token=_end_token(built),
+        )
         return Deployment(script=script, requirements=("onnxruntime-genai",))
 
 
@@ -62,42 +66,21 @@ def _end_token(built: Built) -> int:
 
 _SCRIPT = '''\
 """Generates text with the exported model. Needs onnxruntime-genai and numpy, nothing else."""
-import json
-import os
+from __future__ import annotations
+
 import pathlib
-
-os.environ["{variable}"] = "1"
-
-import numpy as np
-import onnxruntime_genai
+{engine}
 
 HERE = pathlib.Path(__file__).parent
-OVERLAY = {overlay}
-GREEDY = {greedy}
+PARALLEL = {max_batch}
+"""Requests that are decoded together."""
 
 
 def load():
     """The model, on as many threads as it was measured with."""
-    config = onnxruntime_genai.Config(str(HERE))
-    config.overlay(json.dumps(OVERLAY))
-    return onnxruntime_genai.Model(config)
-
-
-def stream(model, prompt, new_tokens):
-    """Token ids in, token ids out, one by one; no token ends the response."""
-    tokens = []
-    generator = None
-    while len(tokens) < new_tokens:
-        if generator is None:
-            params = onnxruntime_genai.GeneratorParams(model)
-            params.set_search_options(**GREEDY, max_length=len(prompt) + new_tokens)
-            generator = onnxruntime_genai.Generator(model, params)
-            generator.append_tokens(np.array([*prompt, *tokens], dtype=np.int32))
-        generator.generate_next_token()
-        tokens.append(int(generator.get_next_tokens()[0]))
-        if tokens[-1] == OVERLAY["model"]["eos_token_id"]:  # the library has ended the response
-            generator = None
-        yield tokens[-1]
+    return OnnxGenAiEndpoint(
+        HERE, threads={threads}, max_batch=PARALLEL, pads={pads}, end_token={end_token}
+    )
 
 
 def run(model, prompt, new_tokens):

@@ -1,14 +1,12 @@
 """What OpenVINO supports and requires."""
 
 from tunefront.evaluators.isolation.preload import PROGRAMS
-from tunefront.evaluators.runtimes.instructions import BF16
-from tunefront.spaces import Condition, Exclusion, Extension, Requirement
+from tunefront.spaces import Condition, Default, Exclusion, Extension, Requirement
+
+from .exclusions import CPU_PLUGIN
 
 _NO_TELEMETRY = "tunefront.evaluators.runtimes.openvino.telemetry:without_telemetry"
 _BELOW_8_BITS = Condition(choice="quantization_bits", test="<", operands=(8,))
-_8_BITS = Condition(choice="quantization_bits", test="==", operands=(8,))
-_BF16 = Condition(choice="precision", test="==", operands=("bf16",))
-_DYNAMIC = Condition(choice="quantization_method", test="==", operands=("dynamic",))
 
 EXTENSION = Extension(
     name="openvino",
@@ -21,6 +19,7 @@ EXTENSION = Extension(
         "quantization_method": frozenset({"dynamic", "static", "rtn"}),
         "group_size": None,
     },
+    defaults=(Default(alternatives=({"precision": "bf16"}, {})),),
     excludes=(
         Exclusion(
             when=(
@@ -29,23 +28,7 @@ EXTENSION = Extension(
             ),
             reason="openvino quantizes activations with 8-bit weights only",
         ),
-        Exclusion(
-            when=(_BF16, _8_BITS, _DYNAMIC),
-            reason="openvino quantizes activations dynamically in fp32 only",
-        ),
-        BF16,
-        Exclusion(
-            when=(_BF16,),
-            unless_isa=frozenset({"avx512_bf16", "amx_bf16"}),
-            reason="openvino has no bf16 kernels for this processor: it would compute in fp32",
-        ),
-        # Without VNNI the plugin uses the kernels of weight-only quantization.
-        Exclusion(
-            when=(_8_BITS, _DYNAMIC),
-            unless_isa=frozenset({"avx512_vnni", "avx_vnni"}),
-            reason="this processor has no VNNI instructions: openvino would quantize the weights "
-            "only",
-        ),
+        *CPU_PLUGIN,
     ),
     requires=(
         Requirement(distribution="openvino", extra="openvino"),

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from tunefront.evaluators.interfaces.generation import limits_of
 from tunefront.evaluators.runtimes.openvino.quantization import save_graph
 from tunefront.evaluators.runtimes.openvino.telemetry import without_telemetry
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import EvaluationError
 
-from .limits import limits_of
 from .scoring import STATEFUL_GRAPH, PagedModel
 
 CHECKED_TOKENS = 32

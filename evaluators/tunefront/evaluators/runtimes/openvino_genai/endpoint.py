@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from tunefront.evaluators.interfaces.endpoint import Facts
 from tunefront.evaluators.interfaces.generation import (
     GenerationEndpoint,
     GenerationRequest,
+    ModelLimits,
     TokenEvent,
 )
+from tunefront.evaluators.interfaces.generation.prompt_lookup import NGRAM_TOKENS
 from tunefront.evaluators.runtimes.openvino.quantization import (
     activations_are_quantized,
     quantization_of,
@@ -24,11 +26,12 @@ from tunefront.evaluators.runtimes.openvino.telemetry import without_telemetry
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import NOT_QUANTIZED, EvaluationError
 
-from .limits import ModelLimits
 from .scoring import STATEFUL_GRAPH, OneLayer, PagedModel
 
 _PRECISIONS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
 _KV_BITS = {"u8": 8, "i8": 8, "u4": 4, "i4": 4}
+_PROBE = GenerationRequest(prompt=(0,) * 33, new_tokens=1000)
+"""A request for the read-back: one token more than a block of the KV cache; it is cancelled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,20 +43,24 @@ class EngineSettings:
         max_batch: Largest number of requests in the pipeline; further ones wait before it.
         max_tokens: Largest number of tokens that a step computes.
         limits: What requests must keep.
+        lookup: Largest number of tokens that are proposed by prompt lookup; 0: none.
+        prefix_cache: Whether the KV cache of prompts is kept for later ones that begin alike.
     """
 
     options: Mapping[str, object]
     max_batch: int
     max_tokens: int
     limits: ModelLimits
+    lookup: int = 0
+    prefix_cache: bool = False
 
 
 class OpenVinoGenAiEndpoint(GenerationEndpoint):
     """A `ContinuousBatchingPipeline` in this process.
 
-    The KV cache grows with the requests, as is the engine's default, and keeps nothing of a prompt
-    for later ones. Requests beyond `max_batch` wait here, since the engine's own limit
-    (`max_num_seqs`) has no effect with prompts that are split into steps (OpenVINO GenAI 2026.4).
+    The KV cache grows with the requests, as is the engine's default. Requests beyond `max_batch`
+    wait here, since the engine's own limit (`max_num_seqs`) has no effect with prompts that are
+    split into steps (OpenVINO GenAI 2026.4).
     """
 
     def __init__(self, folder: Path, settings: EngineSettings) -> None:
@@ -65,11 +72,11 @@ class OpenVinoGenAiEndpoint(GenerationEndpoint):
         scheduler: Any = openvino_genai.SchedulerConfig()
         scheduler.max_num_batched_tokens = settings.max_tokens
         scheduler.max_num_seqs = settings.max_batch
-        scheduler.enable_prefix_caching = False
+        scheduler.enable_prefix_caching = settings.prefix_cache
         scheduler.dynamic_split_fuse = True
         self._scheduler = scheduler
         self._pipeline: Any = openvino_genai.ContinuousBatchingPipeline(
-            folder, scheduler, "CPU", dict(settings.options)
+            folder, scheduler, "CPU", {**settings.options, **pipeline_options(settings.lookup)}
         )
         self._scorer: PagedModel | None = None
         self._number = 0
@@ -78,12 +85,7 @@ class OpenVinoGenAiEndpoint(GenerationEndpoint):
         self._ended: list[TokenEvent] = []
 
     def submit(self, request: GenerationRequest) -> int:
-        """Check a request and give it to the pipeline, or let it wait.
-
-        Raises:
-            EvaluationError: If the prompt is empty, has an unknown token, or does not fit into the
-                context with the response (cause "unsupported").
-        """
+        """Check a request and give it to the pipeline, or let it wait."""
         self._settings.limits.check(request)
         self._number += 1
         self._waiting.append((self._number, request))
@@ -129,6 +131,7 @@ class OpenVinoGenAiEndpoint(GenerationEndpoint):
         They are those of the pipeline but for rounding, the effect of the KV cache's number format
         included, see `PagedModel`. The first call loads the weights a second time.
         """
+        self._settings.limits.check_text(tokens)
         if self._scorer is None:
             self._scorer = PagedModel(self._path, self._settings.options)
         yield from self._scorer.logits(tokens[:-1])
@@ -160,7 +163,40 @@ class OpenVinoGenAiEndpoint(GenerationEndpoint):
             "threads": layer.threads,
             "max_batch": self._settings.max_batch,
             "scheduler_max_tokens": int(self._scheduler.max_num_batched_tokens),
+            "prompt_lookup_tokens": self._settings.lookup if self._looks_up() else 0,
+            "prefix_cache": self._shares_blocks(),
         }
+
+    def _looks_up(self) -> bool:
+        """Return whether the pipeline does prompt lookup: it then refuses requests without."""
+        self._number += 1
+        try:
+            handle = self._request(self._number, _PROBE, lookup=0)
+        except RuntimeError as error:
+            if "is_prompt_lookup" not in str(error):
+                raise
+            return True
+        self._end([handle])
+        return False
+
+    def _shares_blocks(self) -> bool:
+        """Return whether two requests with one prompt share blocks of the KV cache."""
+        handles, used = list[Any](), list[float]()
+        for _ in range(2):
+            self._number += 1
+            handles.append(self._request(self._number, _PROBE, lookup=self._settings.lookup))
+            while not handles[-1].can_read():
+                self._step()
+            pool: Any = self._pipeline.get_metrics()
+            used.append(pool.cache_usage * pool.kv_cache_size_in_bytes)
+        self._end(handles)
+        return used[1] < 2 * used[0]
+
+    def _end(self, handles: Iterable[Any]) -> None:
+        """Cancel requests that only read properties back."""
+        for handle in handles:
+            handle.cancel()
+        self._step()
 
     def close(self) -> None:
         """Cancel the requests in progress and free the pipeline."""
@@ -175,20 +211,26 @@ class OpenVinoGenAiEndpoint(GenerationEndpoint):
 
     def _start(self) -> None:
         """Give waiting requests to the pipeline, up to `max_batch`."""
+        while self._waiting and len(self._running) < self._settings.max_batch:
+            number, request = self._waiting.popleft()
+            self._running[number] = self._request(number, request, lookup=self._settings.lookup)
+
+    def _request(self, number: int, request: GenerationRequest, *, lookup: int) -> Any:
+        """Give a request to the pipeline and return its handle."""
         import openvino
         import openvino_genai
 
-        while self._waiting and len(self._running) < self._settings.max_batch:
-            number, request = self._waiting.popleft()
-            config: Any = openvino_genai.GenerationConfig()
-            config.max_new_tokens = request.new_tokens
-            config.do_sample = False
-            config.ignore_eos = not request.stop
-            config.stop_token_ids = set(request.stop)
-            # Without one, the engine looks for an end token in the model's files.
-            config.set_eos_token_id(request.stop[0] if request.stop else 0)
-            prompt = openvino.Tensor(np.array([request.prompt], np.int64))
-            self._running[number] = self._pipeline.add_request(number, prompt, config)
+        config: Any = openvino_genai.GenerationConfig()
+        config.max_new_tokens = request.new_tokens
+        config.do_sample = False
+        config.ignore_eos = not request.stop
+        config.stop_token_ids = set(request.stop)
+        # Without one, the engine looks for an end token in the model's files.
+        config.set_eos_token_id(request.stop[0] if request.stop else 0)
+        if lookup:
+            config.num_assistant_tokens, config.max_ngram_size = lookup, NGRAM_TOKENS
+        prompt = openvino.Tensor(np.array([request.prompt], np.int64))
+        return self._pipeline.add_request(number, prompt, config)
 
     def _step(self) -> None:
         try:
@@ -207,6 +249,11 @@ class OpenVinoGenAiEndpoint(GenerationEndpoint):
             error = f"openvino-genai ended it with status {status}" if _failed(status) else ""
             if tokens or end:
                 yield TokenEvent(request=number, tokens=tokens, arrival_s=now, end=end, error=error)
+
+
+def pipeline_options(lookup: int) -> Mapping[str, object]:
+    """Return the options of the pipeline itself, which the plugin does not know."""
+    return {"prompt_lookup": True} if lookup else {}
 
 
 def _failed(status: str) -> bool:

@@ -1,13 +1,14 @@
 """What OpenVINO GenAI supports and requires."""
 
+from collections.abc import Mapping
+
 from tunefront.evaluators.isolation.preload import PROGRAMS
-from tunefront.evaluators.runtimes.instructions import BF16
-from tunefront.spaces import ChoiceKind, Condition, Exclusion, Extension, Requirement
+from tunefront.evaluators.runtimes.openvino.exclusions import CPU_PLUGIN
+from tunefront.spaces import ChoiceKind, Default, Extension, Requirement, Value
 
 _NO_TELEMETRY = "tunefront.evaluators.runtimes.openvino.telemetry:without_telemetry"
-_BF16 = Condition(choice="precision", test="==", operands=("bf16",))
-_DYNAMIC = Condition(choice="quantization_method", test="==", operands=("dynamic",))
-_QUANTIZED = Condition(choice="quantization_bits", test="<", operands=(16,))
+_KV_8_BITS: Mapping[str, Value] = {"kv_cache_bits": 8}
+_8_BITS: Mapping[str, Value] = {**_KV_8_BITS, "quantization_bits": 8}
 DEFAULT_MAX_TOKENS = 256
 """The engine's own default of `scheduler_max_tokens`."""
 
@@ -26,10 +27,20 @@ SCHEDULER_MAX_TOKENS = ChoiceKind(
     changes_outputs=False,
 )
 
+PREFIX_CACHE = ChoiceKind(
+    name="prefix_cache",
+    stage="execution",
+    default=False,
+    help="Whether OpenVINO GenAI keeps the KV cache of prompts for later ones that begin alike.",
+    words={False: "nothing of a prompt is kept", True: "blocks of 32 tokens are shared"},
+    short="prefix=",
+    changes_outputs=False,
+)
+
 EXTENSION = Extension(
     name="openvino-genai",
     short="ovg",
-    choices=(SCHEDULER_MAX_TOKENS,),
+    choices=(SCHEDULER_MAX_TOKENS, PREFIX_CACHE),
     values={"runtime": {"openvino-genai": "OpenVINO GenAI, continuous batching"}},
     supports={
         "device": frozenset({"cpu"}),
@@ -39,27 +50,22 @@ EXTENSION = Extension(
         "group_size": None,
         "kv_cache_bits": frozenset({16, 8, 4}),
         "max_batch": None,
+        "prompt_lookup_tokens": None,
         "scheduler_max_tokens": None,
+        "prefix_cache": None,
     },
-    excludes=(
-        Exclusion(
-            when=(_BF16, _QUANTIZED, _DYNAMIC),
-            reason="openvino quantizes activations dynamically in fp32 only",
-        ),
-        BF16,
-        Exclusion(
-            when=(_BF16,),
-            unless_isa=frozenset({"avx512_bf16", "amx_bf16"}),
-            reason="openvino has no bf16 kernels for this processor: it would compute in fp32",
-        ),
-        # Without VNNI the plugin uses the kernels of weight-only quantization.
-        Exclusion(
-            when=(_QUANTIZED, _DYNAMIC),
-            unless_isa=frozenset({"avx512_vnni", "avx_vnni"}),
-            reason="this processor has no VNNI instructions: openvino would quantize the weights "
-            "only",
+    defaults=(
+        Default(alternatives=({**_KV_8_BITS, "precision": "bf16"}, _KV_8_BITS)),
+        Default(
+            alternatives=(
+                {**_8_BITS, "quantization_method": "dynamic"},
+                {**_8_BITS, "quantization_method": "rtn", "precision": "bf16"},
+                {**_8_BITS, "quantization_method": "rtn"},
+            ),
+            suffix="with 8-bit weights",
         ),
     ),
+    excludes=CPU_PLUGIN,
     requires=(
         Requirement(distribution="openvino-genai", extra="openvino-genai"),
         Requirement(distribution="openvino", extra="openvino-genai"),

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from tunefront.evaluators.interfaces.generation import ModelLimits, limits_of
+from tunefront.evaluators.interfaces.generation.run_script import engine_source
 from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import NumberFormat
 from tunefront.evaluators.runtimes.openvino.quantization import (
@@ -17,7 +19,6 @@ from tunefront.evaluators.runtimes.openvino.telemetry import without_telemetry
 from tunefront.spaces import Configuration, EvaluationError
 
 from .endpoint import EngineSettings, OpenVinoGenAiEndpoint
-from .limits import ModelLimits, limits_of
 from .scoring import STATEFUL_GRAPH
 
 _KV_FORMATS = {8: "u8", 4: "u4"}
@@ -58,24 +59,35 @@ class OpenVinoGenAi(Runtime):
 
     def open(self, built: Built, configuration: Configuration) -> OpenVinoGenAiEndpoint:
         """Compile for this processor."""
-        limits = built.settings["limits"]
-        assert isinstance(limits, dict)
-        settings = EngineSettings(
-            options=_opened_with(built, configuration),
-            max_batch=configuration.integer("max_batch"),
-            max_tokens=configuration.integer("scheduler_max_tokens"),
-            limits=ModelLimits(**limits),
-        )
-        return OpenVinoGenAiEndpoint(built.folder, settings)
+        return OpenVinoGenAiEndpoint(built.folder, _settings(built, configuration))
 
     def deployment(self, built: Built, configuration: Configuration) -> Deployment:
         """Return a script that needs openvino-genai and numpy only."""
+        settings = _settings(built, configuration)
         script = _SCRIPT.format(
-            options=_opened_with(built, configuration),
-            max_batch=configuration.integer("max_batch"),
-            max_tokens=configuration.integer("scheduler_max_tokens"),
+            engine=engine_source(OpenVinoGenAiEndpoint, EngineSettings, ModelLimits),
+            options=settings.options,
+            max_batch=settings.max_batch,
+            max_tokens=settings.max_tokens,
+            limits=settings.limits,
+            lookup=settings.lookup,
+            prefix_cache=settings.prefix_cache,
         )
         return Deployment(script=script, requirements=("openvino-genai", "numpy"))
+
+
+def _settings(built: Built, configuration: Configuration) -> EngineSettings:
+    """Return what the pipeline is opened with."""
+    limits = built.settings["limits"]
+    assert isinstance(limits, dict)
+    return EngineSettings(
+        options=_opened_with(built, configuration),
+        max_batch=configuration.integer("max_batch"),
+        max_tokens=configuration.integer("scheduler_max_tokens"),
+        limits=ModelLimits(**limits),
+        lookup=configuration.integer("prompt_lookup_tokens"),
+        prefix_cache=bool(configuration["prefix_cache"]),
+    )
 
 
 def _options(configuration: Configuration) -> dict[str, str | int | float]:
@@ -97,42 +109,27 @@ def _opened_with(built: Built, configuration: Configuration) -> dict[str, object
 
 _SCRIPT = '''\
 """Generates text with the exported model. Needs openvino-genai and numpy, nothing else."""
-import json
-import pathlib
+from __future__ import annotations
 
-import numpy as np
-import openvino
-import openvino_genai
+import pathlib
+{engine}
 
 HERE = pathlib.Path(__file__).parent
+PARALLEL = {max_batch}
+"""Requests that are decoded together."""
 
 
 def load():
     """The engine, with the settings that it was measured with."""
-    scheduler = openvino_genai.SchedulerConfig()
-    scheduler.max_num_batched_tokens = {max_tokens}
-    scheduler.max_num_seqs = {max_batch}
-    return openvino_genai.ContinuousBatchingPipeline(HERE, scheduler, "CPU", {options})
-
-
-def stream(model, prompt, new_tokens):
-    """Token ids in; token ids out, one by one."""
-    config = openvino_genai.GenerationConfig()
-    config.max_new_tokens = new_tokens
-    config.do_sample = False
-    config.ignore_eos = True
-    config.set_eos_token_id(0)
-    handle = model.add_request(0, openvino.Tensor(np.array([prompt], np.int64)), config)
-    try:
-        while model.has_non_finished_requests():
-            model.step()
-            while handle.can_read():
-                for output in handle.read().values():
-                    yield from output.generated_ids
-    finally:
-        handle.cancel()
-        while model.has_non_finished_requests():
-            model.step()
+    settings = EngineSettings(
+        options={options},
+        max_batch=PARALLEL,
+        max_tokens={max_tokens},
+        limits={limits},
+        lookup={lookup},
+        prefix_cache={prefix_cache},
+    )
+    return OpenVinoGenAiEndpoint(HERE, settings)
 
 
 def run(model, prompt, new_tokens):

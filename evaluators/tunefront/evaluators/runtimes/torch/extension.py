@@ -9,7 +9,15 @@ from tunefront.evaluators.runtimes.instructions import (
     TF32_ON_CPU,
     TF32_ON_GPU,
 )
-from tunefront.spaces import NOT_QUANTIZED, TF32, Condition, Exclusion, Extension, Requirement
+from tunefront.spaces import (
+    NOT_QUANTIZED,
+    TF32,
+    Condition,
+    Default,
+    Exclusion,
+    Extension,
+    Requirement,
+)
 
 _QUANTIZED = Condition(choice="quantization_bits", test="<", operands=(NOT_QUANTIZED,))
 _SHARDED = Condition(choice="tensor_parallel", test=">", operands=(1,))
@@ -28,6 +36,7 @@ EXTENSION = Extension(
         "group_size": None,
         "tensor_parallel": None,
     },
+    defaults=(Default(),),
     excludes=(
         Exclusion(
             when=(

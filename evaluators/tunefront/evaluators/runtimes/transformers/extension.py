@@ -7,7 +7,7 @@ from tunefront.evaluators.runtimes.instructions import (
     TF32_ON_CPU,
     TF32_ON_GPU,
 )
-from tunefront.spaces import TF32, ChoiceKind, Extension, Requirement
+from tunefront.spaces import TF32, ChoiceKind, Default, Extension, Requirement
 
 ATTENTION_IMPLEMENTATION = ChoiceKind(
     name="attention_implementation",
@@ -36,8 +36,10 @@ EXTENSION = Extension(
         "quantization_bits": frozenset({16}),
         "kv_cache_bits": frozenset({16}),
         "max_batch": None,
+        "prompt_lookup_tokens": None,
         "attention_implementation": None,
     },
+    defaults=(Default(),),
     excludes=(BF16, BF16_ON_GPU, FP16, TF32_ON_CPU, TF32_ON_GPU),
     requires=(
         Requirement(distribution="torch"),

@@ -1,6 +1,5 @@
 """The engine `transformers`: a checkpoint in the chosen precision (`model/`)."""
 
-import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunefront.evaluators.interfaces.endpoint import Facts
 from tunefront.evaluators.interfaces.generation import GenerationEndpoint
+from tunefront.evaluators.interfaces.generation.run_script import engine_source
 from tunefront.evaluators.interfaces.torch_generation import TorchGeneration, check_layers
 from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.evaluators.runtimes.number_format import quantization_facts
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 MODEL = "model"
 """Folder of the checkpoint in a candidate."""
-CACHE_KEY = "cache_key"
-"""Setting of a build: name of the KV cache among the arguments of the model."""
 
 
 class Transformers(Runtime):
@@ -50,8 +48,7 @@ class Transformers(Runtime):
         model: Any = _loaded(checkpoint, dtype=DTYPES[configuration.text("precision")])
         check_layers(model)
         model.save_pretrained(folder / MODEL)
-        known = inspect.signature(model.forward).parameters
-        return {CACHE_KEY: "cache" if "cache" in known else "past_key_values"}
+        return {}
 
     def open(self, built: Built, configuration: Configuration) -> GenerationEndpoint:
         """Load the checkpoint to the device."""
@@ -66,7 +63,9 @@ class Transformers(Runtime):
         attention = configuration.text("attention_implementation")
         model = _loaded(built.folder / MODEL, dtype="auto", attn_implementation=attention)
         return TransformersEndpoint(
-            model.to(target_device(device)), configuration.integer("max_batch")
+            model.to(target_device(device)),
+            configuration.integer("max_batch"),
+            configuration.integer("prompt_lookup_tokens"),
         )
 
     def deployment(self, built: Built, configuration: Configuration) -> Deployment:
@@ -76,7 +75,9 @@ class Transformers(Runtime):
             device=configuration.text("device"),
             threads=configuration.integer("threads"),
             attention=configuration.text("attention_implementation"),
-            cache=built.settings[CACHE_KEY],
+            lookup=configuration.integer("prompt_lookup_tokens"),
+            max_batch=configuration.integer("max_batch"),
+            engine=engine_source(TorchGeneration),
             tf32=tf32_lines(configuration),
         )
         return Deployment(script=script, requirements=("torch", "transformers"))
@@ -131,13 +132,17 @@ def _statistics(tensor: "torch.Tensor") -> WeightStatistics:
 
 _SCRIPT = '''\
 """Generates text with the exported model. Needs torch and transformers, nothing else."""
-import json
+from __future__ import annotations
+
 import pathlib
 
 import torch
 import transformers
+{engine}
 
 HERE = pathlib.Path(__file__).parent
+PARALLEL = {max_batch}
+"""Requests that are decoded together."""
 
 
 def load():
@@ -151,18 +156,7 @@ def load():
         local_files_only=True,
         use_safetensors=True,
     )
-    return model.to("{device}").eval()
-
-
-def stream(model, prompt, new_tokens):
-    """Token ids in, token ids out, one by one: the most likely token every time."""
-    cache = transformers.DynamicCache()
-    ids = torch.tensor([list(prompt)], device=model.device)
-    for _ in range(new_tokens):
-        with torch.inference_mode():
-            scores = model(input_ids=ids, use_cache=True, {cache}=cache).logits
-            ids = scores[:, -1:].argmax(-1)
-        yield int(ids)
+    return TorchGeneration(model.to("{device}").eval(), PARALLEL, lookup={lookup})
 
 
 def run(model, prompt, new_tokens):

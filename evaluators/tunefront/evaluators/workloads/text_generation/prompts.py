@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tunefront.evaluators.interfaces.generation import Message
 from tunefront.evaluators.workloads.sources.data import DataRow, data_rows, read_rows
 from tunefront.evaluators.workloads.sources.hub import load_config, load_processor
 from tunefront.evaluators.workloads.spec import WorkloadSpec
@@ -23,12 +24,20 @@ class Prompt:
         answer: The expected response; None if the data has none.
         tokens: The prompt as the model reads it, with the chat template and special tokens.
         scored: The same followed by the answer, as in a conversation or a text.
+        first: Index in `scored` of the first token whose loss counts: that of the answer, or
+            without one the second.
+        timed: The tokens from which requests of a fixed length are made: the same, or those of the
+            text alone if a server applies the chat template.
+        messages: The prompt as chat messages, for such a server; otherwise empty.
     """
 
     text: str
     answer: str | None
     tokens: tuple[int, ...]
     scored: tuple[int, ...]
+    first: int
+    timed: tuple[int, ...]
+    messages: tuple[Message, ...] = ()
 
 
 def read_prompts(spec: WorkloadSpec, new_tokens: int) -> tuple[Prompt, ...]:
@@ -43,11 +52,17 @@ def read_prompts(spec: WorkloadSpec, new_tokens: int) -> tuple[Prompt, ...]:
             fit into the model's context; the message names the row.
     """
     rows = data_rows(spec, {_PROMPT: object})
-    reader = _Reader(spec)
+    reader = PromptReader(spec)
     found = tuple(reader.prompts(rows))
     limit = context_of(spec)
     for number, prompt in enumerate(found, start=1):
-        _check_length(spec, number, prompt, new_tokens, limit)
+        place = _place(spec, number)
+        if len(prompt.scored) < 2:
+            raise WorkloadError(
+                f"{place}: the prompt is a single token, so no next token can be scored; lengthen "
+                "it, or add an answer"
+            )
+        check_length(place, prompt, new_tokens, limit)
     return found
 
 
@@ -79,16 +94,24 @@ def cut_or_continued(prompts: Sequence[Prompt], place: int, length: int | None) 
         length: Number of tokens; None for those of the prompt.
     """
     if length is None:
-        return prompts[place].tokens
+        return prompts[place].timed
     tokens: list[int] = []
     while len(tokens) < length:
-        tokens += prompts[place % len(prompts)].tokens
+        tokens += prompts[place % len(prompts)].timed
         place += 1
     return tuple(tokens[:length])
 
 
-def check_lengths(spec: WorkloadSpec, input_tokens: int | None, output_tokens: int) -> None:
+def check_lengths(
+    spec: WorkloadSpec, input_tokens: int | None, output_tokens: int, place: str = "load"
+) -> None:
     """Check that fixed lengths fit into the model's context.
+
+    Args:
+        spec: The workload.
+        input_tokens: Tokens of a prompt; None if they are not fixed.
+        output_tokens: Tokens of its response.
+        place: What gives the lengths, for the message.
 
     Raises:
         WorkloadError: If they do not.
@@ -98,20 +121,23 @@ def check_lengths(spec: WorkloadSpec, input_tokens: int | None, output_tokens: i
         return
     named = f"{input_tokens} input tokens" if input_tokens else "a prompt"
     raise WorkloadError(
-        f"load: {named} and {output_tokens} output tokens are more than the {limit} tokens of the "
-        "model's context (max_position_embeddings); request fewer"
+        f"{place}: {named} and {output_tokens} output tokens are more than the {limit} tokens of "
+        "the model's context (max_position_embeddings); request fewer"
     )
 
 
-def _check_length(
-    spec: WorkloadSpec, number: int, prompt: Prompt, new_tokens: int, limit: int | None
-) -> None:
-    place = _place(spec, number)
-    if len(prompt.scored) < 2:
-        raise WorkloadError(
-            f"{place}: the prompt is a single token, so no next token can be scored; lengthen it, "
-            "or add an answer"
-        )
+def check_length(place: str, prompt: Prompt, new_tokens: int, limit: int | None) -> None:
+    """Check that a prompt fits into the model's context.
+
+    Args:
+        place: Where the prompt is, for the message.
+        prompt: The prompt.
+        new_tokens: Number of tokens that are generated.
+        limit: Number of tokens that the context holds; None if it is not known.
+
+    Raises:
+        WorkloadError: If it does not.
+    """
     if limit is None:
         return
     if len(prompt.tokens) + new_tokens > limit:
@@ -127,12 +153,17 @@ def _check_length(
         )
 
 
-class _Reader:
-    """Tokenizes rows."""
+class PromptReader:
+    """Tokenizes prompts.
+
+    Args:
+        spec: The workload, which names the model and, perhaps, a server.
+    """
 
     def __init__(self, spec: WorkloadSpec) -> None:
         self._spec = spec
         self._tokenizer: Any = load_processor(spec, "AutoTokenizer")
+        self._chat = spec.server is not None and spec.server.api == "chat"
 
     def prompts(self, rows: Sequence[DataRow]) -> Iterator[Prompt]:
         """Yield the prompts of the rows."""
@@ -140,16 +171,33 @@ class _Reader:
         for number, row in enumerate(rows, start=1):
             place = _place(self._spec, number)
             answer = self._answer(row, answered, place)
-            given = row[_PROMPT]
-            if isinstance(given, str):
-                yield self._of_text(given, answer, place)
-            elif isinstance(given, list):
-                yield self._of_messages(given, answer, place)
-            else:
-                raise WorkloadError(
-                    f"{place}: column {self._named(_PROMPT)!r} must be a text or a list of chat "
-                    f"messages, but got {given!r}"
-                )
+            yield self.prompt(row[_PROMPT], answer, place)
+
+    def prompt(self, given: object, answer: str | None, place: str) -> Prompt:
+        """Return a prompt: a text, or a list of chat messages.
+
+        Args:
+            given: The text or the messages.
+            answer: The expected response; None if it is not known.
+            place: Where the prompt is, for messages.
+
+        Raises:
+            WorkloadError: If it is neither, or can't be tokenized.
+        """
+        if isinstance(given, str) and self._chat:
+            return self._of_messages([{"role": "user", "content": given}], answer, place)
+        if isinstance(given, str):
+            return self._of_text(given, answer, place)
+        if isinstance(given, list):
+            return self._of_messages(given, answer, place)
+        raise WorkloadError(
+            f"{place}: column {self._named(_PROMPT)!r} must be a text or a list of chat "
+            f"messages, but got {given!r}"
+        )
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text of a response."""
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
 
     def _named(self, column: str) -> str:
         return self._spec.columns.get(column, column)
@@ -174,7 +222,10 @@ class _Reader:
     def _of_text(self, text: str, answer: str | None, place: str) -> Prompt:
         tokens = self._tokens(text, place)
         scored = tokens if answer is None else self._tokens(with_answer(text, answer), place)
-        return Prompt(text=text, answer=answer, tokens=tokens, scored=scored)
+        first = _first_counted(tokens, scored, answer)
+        return Prompt(
+            text=text, answer=answer, tokens=tokens, scored=scored, first=first, timed=tokens
+        )
 
     def _of_messages(self, given: list[object], answer: str | None, place: str) -> Prompt:
         messages = _checked_messages(given, self._named(_PROMPT), place)
@@ -183,8 +234,17 @@ class _Reader:
         if answer is not None:
             conversation = [*messages, {"role": "assistant", "content": answer}]
             rendered = self._rendered(conversation, place, continued=False)
-            scored = self._tokens(rendered, place, special=False)
-        return Prompt(text=messages[-1]["content"], answer=answer, tokens=tokens, scored=scored)
+            scored = self._tokens(_up_to(answer, rendered), place, special=False)
+        text = messages[-1]["content"]
+        return Prompt(
+            text=text,
+            answer=answer,
+            tokens=tokens,
+            scored=scored,
+            first=_first_counted(tokens, scored, answer),
+            timed=self._tokens(text, place, special=False) if self._chat else tokens,
+            messages=tuple(Message(**one) for one in messages) if self._chat else (),
+        )
 
     def _rendered(
         self, messages: Sequence[Mapping[str, str]], place: str, *, continued: bool
@@ -217,6 +277,21 @@ def with_answer(text: str, answer: str) -> str:
     """Return a prompt continued by its answer, with a space between two words."""
     spaced = text[-1:].isspace() or answer[:1].isspace()
     return text + answer if spaced else f"{text} {answer}"
+
+
+def _first_counted(tokens: Sequence[int], scored: Sequence[int], answer: str | None) -> int:
+    """Return the index of the first token whose loss counts: the first that is the answer's."""
+    if answer is None:
+        return 1
+    pairs = enumerate(zip(tokens, scored, strict=False))
+    same = next((place for place, (own, other) in pairs if own != other), len(tokens))
+    return max(1, min(same, len(scored) - 1))
+
+
+def _up_to(answer: str, rendered: str) -> str:
+    """Return a conversation up to its answer, without what the chat template writes after it."""
+    place = rendered.rfind(answer.strip())
+    return rendered if place < 0 else rendered[: place + len(answer.strip())]
 
 
 def _checked_messages(given: list[object], column: str, place: str) -> list[dict[str, str]]:

@@ -39,15 +39,19 @@ class TokenScores:
     """Scores of the tokens of a text after its first.
 
     Attributes:
-        loss: Sum of the negative log-probabilities of the tokens, in nats.
+        loss: Sum of the negative log-probabilities of the tokens that count, in nats.
+        tokens: Number of the tokens that count.
         divergence: Sum over the positions of the Kullback-Leibler divergence from the reference,
             in nats.
         top: The most likely tokens of each position, of the candidate itself.
+        positions: Number of the scored tokens.
     """
 
     loss: float
+    tokens: int
     divergence: float
     top: TopScores
+    positions: int
 
 
 def logits_of(endpoint: GenerationEndpoint) -> Logits:
@@ -66,7 +70,9 @@ def logits_of(endpoint: GenerationEndpoint) -> Logits:
     return found
 
 
-def score_tokens(logits: Logits, tokens: Sequence[int], reference: TopScores | None) -> TokenScores:
+def score_tokens(
+    logits: Logits, tokens: Sequence[int], reference: TopScores | None, first: int = 1
+) -> TokenScores:
     """Score every token of a text but the first, given those before it.
 
     The divergence is that of two distributions over the reference's `KEPT_TOKENS` most likely
@@ -77,6 +83,7 @@ def score_tokens(logits: Logits, tokens: Sequence[int], reference: TopScores | N
         logits: Scores given tokens.
         tokens: The text.
         reference: What the reference returned for the same text; None for the reference itself.
+        first: Index of the first token whose loss counts; the divergence is that of all positions.
 
     Raises:
         EvaluationError: If scores are missing or not finite (cause "invalid output").
@@ -89,7 +96,8 @@ def score_tokens(logits: Logits, tokens: Sequence[int], reference: TopScores | N
         own = targets[start:end]
         if len(own) < len(scores):
             break
-        loss -= float(scores[np.arange(len(own)), own].sum())
+        losses = -scores[np.arange(len(own)), own]
+        loss += float(losses[max(0, first - 1 - start) :].sum())
         if reference is None:
             tops.append(_top(scores))
         else:
@@ -102,7 +110,13 @@ def score_tokens(logits: Logits, tokens: Sequence[int], reference: TopScores | N
             f"those of {start} fit",
             cause="invalid output",
         )
-    return TokenScores(loss=loss, divergence=divergence, top=_concatenated(tops))
+    return TokenScores(
+        loss=loss,
+        tokens=len(tokens) - first,
+        divergence=divergence,
+        top=_concatenated(tops),
+        positions=len(targets),
+    )
 
 
 def _normalized(logits: Array) -> Array:
@@ -157,7 +171,12 @@ def _concatenated(parts: Sequence[TopScores]) -> TopScores:
 
 
 def agreement(tokens: Sequence[int], expected: Sequence[int]) -> float:
-    """Return the share of the expected tokens that come before the first different one."""
+    """Return the share of the expected tokens that come before the first different one.
+
+    Without expected tokens it is 1 if there are none, else 0.
+    """
+    if not expected:
+        return float(not tokens)
     pairs = enumerate(zip(tokens, expected, strict=False))
     same = next((place for place, (own, other) in pairs if own != other), None)
     return (min(len(tokens), len(expected)) if same is None else same) / len(expected)

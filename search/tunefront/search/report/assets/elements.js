@@ -88,10 +88,15 @@ function roleText(view, trial) {
   if (trial.status === "running") return "running";
   if (!trial.measured) return `failed: ${trial.cause || "unknown"}`;
   const named = view.picks.filter((pick) => pick.trial === trial).map((pick) => pick.name);
-  if (named.length) return named.join(", ");
-  const beyond = view.keeps.has(trial) ? "" : ", beyond the limits";
-  if (trial.number === 0) return `baseline${beyond}`;
-  return beyond ? "beyond the limits" : view.onFront.has(trial) ? "front" : "dominated";
+  if (!named.length) named.push(...placeOf(view, trial));
+  return [...named, ...(trial.reference ? [trial.reference] : [])].join(", ");
+}
+
+/** The names of a measured trial's place: `baseline`, `front`, `dominated`, `beyond the limits`. */
+function placeOf(view, trial) {
+  const beyond = view.keeps.has(trial) ? [] : ["beyond the limits"];
+  if (trial.number === 0) return ["baseline", ...beyond];
+  return beyond.length ? beyond : [view.onFront.has(trial) ? "front" : "dominated"];
 }
 
 /** A trial's trust; its probability to be on the front is valid for the experiment's own limits. */

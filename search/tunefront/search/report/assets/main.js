@@ -59,6 +59,9 @@ class Page {
     byId("importance").before(how);
     byId("outputs").hidden = !report.outputs;
     byId("curves-section").hidden = !report.curves.length;
+    byId("loads-section").hidden = !report.loads.length && !report.distributions.length;
+    byId("throughputs").hidden = !report.loads.length;
+    byId("distributions-part").hidden = !report.distributions.length;
     byId("output-items").replaceChildren(...(report.outputs ? outputsParts(report) : []));
     byId("stages").replaceChildren(...stagesPart(report));
     const open = (number, button) => {
@@ -180,6 +183,9 @@ class Page {
     }
     const width = Math.min(byId("curves").clientWidth || 400, 560);
     byId("curves").replaceChildren(...curveParts(this.report, width));
+    const each = Math.min(byId("loads-section").clientWidth || 400, 560);
+    byId("loads").replaceChildren(...loadParts(this.report, each));
+    byId("distributions").replaceChildren(...distributionParts(this.report, each));
   }
 
   draw() {

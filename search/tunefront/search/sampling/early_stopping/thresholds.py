@@ -42,7 +42,7 @@ class StoppingThresholds:
         metrics: All metrics of the search, by name.
         price_per_hour: Price of the machine; None if not given.
         margin: Margin for the interim error, as a difference of logarithms.
-        control: Whether this is a control trial, which is never stopped.
+        control: Whether this is a control trial or a reference, which are never stopped.
     """
 
     objectives: Sequence[Objective]
@@ -124,8 +124,14 @@ def thresholds_for(
         metrics=dict(experiment.metrics),
         price_per_hour=experiment.price_per_hour,
         margin=max(DEVIATIONS * reliability.deviation, math.log1p(LEAST_MARGIN)),
-        control=number % CONTROL_EVERY == 0,
+        control=number % CONTROL_EVERY == 0 or _is_reference(experiment, trials, number),
     )
+
+
+def _is_reference(experiment: Experiment, trials: Sequence[Trial], number: int) -> bool:
+    """Return whether a trial is a reference, which is compared with even if it is dominated."""
+    known = {one.configuration for one in experiment.references}
+    return any(trial.number == number and trial.configuration in known for trial in trials)
 
 
 def _front(trials: Sequence[Trial], objectives: Sequence[Objective]) -> dict[str, dict[str, float]]:

@@ -1,0 +1,1 @@
+"""The engine `server`: a command that starts a server, called over HTTP."""

@@ -1,0 +1,1 @@
+"""Resolution of the sections of an experiment file, one file each."""

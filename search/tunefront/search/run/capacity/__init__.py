@@ -1,0 +1,1 @@
+"""The capacity of the finalists, measured after their confirmation."""
