@@ -1,5 +1,7 @@
 """What commands print about a plan."""
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -217,6 +219,36 @@ def test_what_stands_in_brackets_is_printed(capsys: pytest.CaptureFixture[str]) 
     text = capsys.readouterr().out
     assert "CPU [f00]" in text
     assert "a [red]word[/red]" in text
+
+
+ENGINES = [["000", "onnxruntime-genai", *["1,234.5"] * 24, "on the front; recommended"]] * 2
+"""More columns than fit into 200 characters."""
+
+
+def test_words_are_whole_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["trial", "runtime", *(f"metric_{place}" for place in range(24)), "role"]
+    print_table(table_of(names, ENGINES))
+    lines = capsys.readouterr().out.splitlines()
+    words = {word for line in lines for word in line.split()}
+    assert words >= {"onnxruntime-genai", "1,234.5", "recommended", *names}
+    assert max(map(len, lines)) > 200
+
+
+@pytest.mark.parametrize(("columns", "whole"), [(60, True), (30, False)])
+def test_a_terminal_s_width_is_kept(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int, whole: bool
+) -> None:
+    """Nothing is cut off where a terminal is too narrow for all words: they are broken."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    row = ["onnxruntime-genai", "1,234.5", "a sentence with many words that can be wrapped"]
+    print_table(table_of(["runtime", "output_rate", "text"], [row]))
+    printed = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert max(map(len, printed.splitlines())) <= columns
+    assert ("onnxruntime-genai" in printed) is whole
+    wanted = Counter("".join(row)) - Counter(" ")
+    assert not wanted - Counter(printed)
 
 
 def test_a_value_that_is_worse_is_no_mismatch_and_says_why() -> None:
