@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tunefront.evaluators import Architecture, Direction
-from tunefront.evaluators.interfaces.generation.capacity import CapacityKind
+from tunefront.evaluators.interfaces.polled.capacity import CapacityKind
 
 from .local_time import next_time
 

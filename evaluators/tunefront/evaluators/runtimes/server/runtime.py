@@ -11,7 +11,7 @@ import psutil
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.interfaces.endpoint import Facts
 from tunefront.evaluators.interfaces.generation import GenerationEndpoint, ServerSpec
-from tunefront.evaluators.interfaces.generation.server_spec import FOLDER, MODEL_FOLDER, PORT
+from tunefront.evaluators.interfaces.polled.server_spec import FOLDER, MODEL_FOLDER, PORT
 from tunefront.evaluators.isolation.child.environment import COMPILE_THREADS
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.measures.processes import started_with

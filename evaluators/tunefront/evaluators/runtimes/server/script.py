@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 
 from tunefront.evaluators.interfaces.generation import ServerSpec
-from tunefront.evaluators.interfaces.generation.server_spec import MODEL_FOLDER, PORT
+from tunefront.evaluators.interfaces.polled.server_spec import MODEL_FOLDER, PORT
 
 from .protocol import PATHS
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tunefront.evaluators import Metric, WorkloadSpec, metrics_left_out
 from tunefront.evaluators.interfaces.generation import SLO_PRESETS
-from tunefront.evaluators.interfaces.generation.capacity import CAPACITY
+from tunefront.evaluators.interfaces.polled.capacity import CAPACITY
 from tunefront.search.experiment.metrics import metrics_of, why_not_measured
 from tunefront.search.experiment.objective import Limit, Objective, check_direction
 from tunefront.spaces import ExperimentError, did_you_mean
