@@ -1,12 +1,12 @@
 """Probes of the capacity on a simulated engine, and what is said about the result."""
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
 
+from tunefront.evaluators.interfaces.generation import GenerationRequest
 from tunefront.evaluators.interfaces.generation.requests import distinct_requests
 from tunefront.evaluators.interfaces.polled.capacity import (
     CapacityKind,
@@ -29,9 +29,17 @@ REQUESTS = requests_of([8] * 4)
 Engine = Callable[..., SimulatedEngine]
 
 
-def run_probe(*given: Any, seed: int) -> ProbeResult:
+def run_probe(
+    engine: SimulatedEngine,
+    requests: Sequence[GenerationRequest],
+    slo: Mapping[str, float],
+    kind: CapacityKind,
+    level: float,
+    seconds: float,
+    seed: int,
+) -> ProbeResult:
     """Return the result of a probe that has one."""
-    found = possible_probe(*given, seed, distinct_requests)
+    found = possible_probe(engine, requests, slo, kind, level, seconds, seed, distinct_requests)
     assert found is not None
     return found
 

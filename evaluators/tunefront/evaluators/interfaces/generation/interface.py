@@ -47,6 +47,7 @@ class Generation(PolledInterface[GenerationRequest, GenerationResponse, Generati
     metrics = GENERATION_METRICS
     unserved = "it has no tokenizer, which requests with texts need"
     checked = _CHECKED
+    slo_example = "{ttft_ms: 500, tpot_ms: 50}"
     script_needs = ("transformers",)
     usage = """\
 from tunefront.evaluators import load
@@ -108,8 +109,8 @@ engine.close()
         """Return the metrics that need limits or more tokens, and the capacity, with the reason."""
         found = {CAPACITY.name: NOT_OF_EVERY_TRIAL}
         if not slo:
-            example = "{ttft_ms: 500, tpot_ms: 50}"
-            found[GOODPUT.name] = f"it needs limits: add the key workload.slo, such as {example}"
+            text = f"it needs limits: add the key workload.slo, such as {self.slo_example}"
+            found[GOODPUT.name] = text
         if output_tokens == 1:
             text = "a response of one token has no time between tokens; raise output_tokens"
             found |= {metric.name: text for metric in OF_SEVERAL_TOKENS}

@@ -28,7 +28,8 @@ from .timed_block import BETWEEN_TOKENS, FIRST_TOKEN, GAPS, check_busy
 CHECK_S = 1.0
 """Seconds between two counts of failed requests, after which an overloaded probe ends."""
 MOST_DURATIONS = 2.0
-"""Largest duration of a closed loop whose requests are few, in durations of a probe."""
+"""Largest duration of a closed loop whose requests are few, in durations of a probe; after it the
+probe ends with the first request that counts."""
 
 
 def run_probe(
@@ -156,7 +157,8 @@ class _Probe:
         durations = (time.perf_counter() - self._start_s) / self._seconds
         if durations < 1:
             return False
-        return durations >= MOST_DURATIONS or len(self._counted()) >= FEWEST_REQUESTS
+        counted = len(self._counted())
+        return counted >= FEWEST_REQUESTS or (durations >= MOST_DURATIONS and counted > 0)
 
     def _overloaded(self) -> bool:
         """Return whether so many requests of an open loop have failed that the load is too high."""

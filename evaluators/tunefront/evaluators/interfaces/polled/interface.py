@@ -3,7 +3,7 @@
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -35,7 +35,13 @@ _PolledEndpointT = TypeVar("_PolledEndpointT", bound=PolledEndpoint[Any, Any])
 class PolledInterface(
     Interface[RepeatedT, TimedT, _PolledEndpointT], Generic[RepeatedT, TimedT, _PolledEndpointT]
 ):
-    """An interface of polled endpoints: requests under a load, at a rate or several at a time."""
+    """An interface of polled endpoints: requests under a load, at a rate or several at a time.
+
+    Attributes:
+        slo_example: Limits of requests as a user writes them, for messages.
+    """
+
+    slo_example: ClassVar[str]
 
     @abstractmethod
     def repeated(

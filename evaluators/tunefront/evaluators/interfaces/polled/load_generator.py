@@ -38,10 +38,16 @@ class SentRequest(Generic[TimedT]):
     late_s: float
     parts: list[Any] = field(default_factory=list)
     arrival_s: list[float] = field(default_factory=list)
+    _response: TimedT | None = None
 
     def response(self) -> TimedT:
-        """Return the response; see `PolledRequest.timed_response` for errors."""
-        return self.request.timed_response(self.parts, self.arrival_s)
+        """Return the response of an ended request; see `PolledRequest.timed_response` for errors.
+
+        It is made once: the content of a response over HTTP takes time to read.
+        """
+        if self._response is None:
+            self._response = self.request.timed_response(self.parts, self.arrival_s)
+        return self._response
 
 
 class LoadGenerator(Generic[TimedT]):

@@ -21,7 +21,7 @@ EXTENSION = Extension(
         "max_batch": None,
     },
     requires=(Requirement(distribution="transformers", extra="hf"),),
-    interfaces=frozenset({"generation"}),
+    interfaces=frozenset({"generation", "http"}),
     imports={
         "open": ("h11", "psutil", "numpy", "transformers.models.auto.tokenization_auto"),
     },
