@@ -18,7 +18,7 @@ def value_predictions(values: Sequence[object], compared: Sequence[object]) -> d
     return {_VALUES: own, _SIZES: sizes, _COMPARED: others, _COMPARED_SIZES: other_sizes}
 
 
-def values_of(made: Mapping[str, Array]) -> list[object]:
+def response_values(made: Mapping[str, Array]) -> list[object]:
     """Return the values of the evaluated items of predictions."""
     return _unpacked(made[_VALUES], made[_SIZES])
 

@@ -7,7 +7,7 @@ from tunefront.evaluators.workloads.sources.data import DataRow, data_rows, read
 from tunefront.evaluators.workloads.spec import ANSWER, WorkloadSpec
 from tunefront.spaces import WorkloadError
 
-from .text import text_of
+from .text import json_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ def read_request_rows(spec: WorkloadSpec) -> tuple[RequestRow, ...]:
     )
 
 
-def request_of(spec: WorkloadSpec, row: DataRow) -> HttpRequest:
+def request_of_row(spec: WorkloadSpec, row: DataRow) -> HttpRequest:
     """Return the request of a row that the user's quality function wrote.
 
     Raises:
@@ -87,5 +87,5 @@ def request_of(spec: WorkloadSpec, row: DataRow) -> HttpRequest:
 
 def _text(row: DataRow, columns: tuple[str, ...]) -> str:
     if len(columns) == 1:
-        return text_of(row[columns[0]])
-    return ", ".join(f"{name}: {text_of(row[name])}" for name in columns)
+        return json_text(row[columns[0]])
+    return ", ".join(f"{name}: {json_text(row[name])}" for name in columns)

@@ -9,7 +9,7 @@ SHOWN_NUMBERS = 4
 """First numbers of a list that are shown."""
 
 
-def text_of(value: object) -> str:
+def json_text(value: object) -> str:
     """Return a JSON value as text; of many numbers the first ones, and how many there are."""
     if isinstance(value, str):
         return value

@@ -34,9 +34,9 @@ from tunefront.evaluators.workloads.spec import HTTP, WorkloadSpec
 from tunefront.spaces import Configuration, WorkloadError
 from tunefront.spaces.metric import Metric
 
-from .predictions import compared_values, value_predictions, values_of
-from .rows import RequestRow, answer_column, has_answer_column, read_request_rows, request_of
-from .text import is_answer, text_of
+from .predictions import compared_values, response_values, value_predictions
+from .rows import RequestRow, answer_column, has_answer_column, read_request_rows, request_of_row
+from .text import is_answer, json_text
 
 RESPONSE_AGREEMENT = Metric(
     name="response_agreement",
@@ -132,7 +132,7 @@ class HttpService(HttpWorkload):
             EvaluationError: If a request fails, or its response does not have the wanted value
                 (cause "invalid output").
         """
-        known = None if reference is None else values_of(reference)
+        known = None if reference is None else response_values(reference)
         values: dict[int, object] = {}
 
         def score(places: ItemIndices) -> tuple[Array, Array]:
@@ -168,7 +168,7 @@ class HttpService(HttpWorkload):
         name = str(self.spec.quality)
 
         def respond(rows: Sequence[DataRow]) -> list[object]:
-            requests = [request_of(self.spec, row) for row in rows]
+            requests = [request_of_row(self.spec, row) for row in rows]
             return [run_requests(run, [request])[0].value for request in requests]
 
         returned = call(name, self.spec.folder, respond, configuration=self._configuration)
@@ -179,7 +179,7 @@ class HttpService(HttpWorkload):
         own_scores = self.spec.quality is not None  # whose weights are not those of rows
         all_rows = range(len(self._rows))
         evaluated = all_rows if own_scores else evaluated_places(quality.weights).tolist()
-        values = dict(zip(evaluated, values_of(quality.predictions), strict=True))
+        values = dict(zip(evaluated, response_values(quality.predictions), strict=True))
         examples = sampled(len(self._rows)).tolist()
         compared = zip(examples, compared_values(quality.predictions), strict=True)
         return [self._sample(place, values[place], other) for place, other in compared]
@@ -190,8 +190,8 @@ class HttpService(HttpWorkload):
         return Sample(
             item=place,
             input=shortened(row.text),
-            output=shortened(text_of(value)),
-            expected=shortened(text_of(row.answer if answered else compared)),
+            output=shortened(json_text(value)),
+            expected=shortened(json_text(row.answer if answered else compared)),
             right=is_answer(value, row.answer) if answered else None,
             score=None if answered else round(value_agreement(value, compared), 4),
             score_name="" if answered else RESPONSE_AGREEMENT.name,
