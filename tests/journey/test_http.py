@@ -9,6 +9,7 @@ import psutil
 import pytest
 from click.testing import CliRunner, Result
 
+from tunefront.evaluators.interfaces.http import Http
 from tunefront.search import run_search
 from tunefront.search.cli import tunefront as cli
 from tunefront.search.run.search import RunResult
@@ -128,6 +129,13 @@ def test_an_export_is_verified_and_called(
     command = [sys.executable, "-I", str(folder / "run.py")]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ran.stdout == "POST /v1/embeddings | as recorded\n"
+    usage = Http.usage.replace("path/to/this/folder", str(folder)) + "print(response.value)"
+    code = "import sys; sys.path[:0] = sys.argv[1:]\n" + usage
+    paths = [path for path in sys.path if path]
+    ran = subprocess.run(
+        [sys.executable, "-P", "-c", code, *paths], capture_output=True, text=True, check=True
+    )
+    assert len(json.loads(ran.stdout)) == 6
     started = (folder / "serve.sh").read_text()
     assert '--port "$PORT"' in started and "--rounding" in started
     readme = (folder / "README.md").read_text()
