@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tunefront.evaluators.evaluation.evaluation import Evaluation
-from tunefront.evaluators.interfaces.generation.interface import PERCENTILES
+from tunefront.evaluators.interfaces.polled.interface import PERCENTILES
 from tunefront.search import run_search
 from tunefront.search.cli import tunefront as cli
 from tunefront.search.run.search import RunResult

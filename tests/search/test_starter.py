@@ -141,3 +141,14 @@ def test_a_task_that_generates_text_starts_with_engines_and_a_load(tmp_path: Pat
     experiment = load_experiment(path)
     assert experiment.workload.load is not None
     assert experiment.space.obstacle(experiment.baseline) is None
+
+
+def test_a_service_starts_with_its_command_and_a_request(tmp_path: Path) -> None:
+    path = tmp_path / "experiment.yaml"
+    starter.write_starter(path, task="http", model="unused", data="rows.jsonl")
+    experiment = load_experiment(path)
+    assert experiment.workload.title == "http, POST /v1/embeddings"
+    assert experiment.workload.server is not None
+    assert experiment.workload.server.chosen == ("workers",)
+    assert "requests_per_second" in experiment.metrics
+    assert experiment.space.obstacle(experiment.baseline) is None

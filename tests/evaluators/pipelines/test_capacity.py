@@ -13,8 +13,8 @@ import pytest
 from tunefront.evaluators import EvaluationSettings, WorkloadSpec, builtin_catalog
 from tunefront.evaluators.interfaces.builtin import RequestSet, interface_of
 from tunefront.evaluators.interfaces.generation import GenerationRequest
-from tunefront.evaluators.interfaces.generation.capacity import CapacitySearch
 from tunefront.evaluators.interfaces.load import Load
+from tunefront.evaluators.interfaces.polled.capacity import CapacitySearch
 from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.pipelines import capacity as module
 from tunefront.evaluators.pipelines.capacity import measure_capacity
@@ -47,7 +47,7 @@ class Answers:
         self.monkeypatch.setattr(task, "run_probe", self.probe)
         self.monkeypatch.setattr(time, "perf_counter", lambda: 60.0 * len(self.levels))
 
-    def probe(self, *given: Any, seed: int, limit_s: float) -> Any:
+    def probe(self, *given: Any, seed: int, limit_s: float, **_: object) -> Any:
         level = given[4]
         if limit_s < self.least_s:
             return None

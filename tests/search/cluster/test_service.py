@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tunefront.evaluators import EvaluationSettings, WorkloadSpec
-from tunefront.evaluators.interfaces.generation.capacity import CapacityResult, CapacitySearch
+from tunefront.evaluators.interfaces.polled.capacity import CapacityResult, CapacitySearch
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.search.cluster.jobs import CapacityJob

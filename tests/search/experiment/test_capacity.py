@@ -91,8 +91,8 @@ def test_only_generated_text_has_it(load: Load) -> None:
     with pytest.raises(ExperimentError) as caught:
         load("confirmation.capacity=rate")
     assert str(caught.value).endswith(
-        "confirmation.capacity: only tasks that generate text have a capacity, but the task is "
-        "causal-lm; remove the key"
+        "confirmation.capacity: only tasks that generate text, and http, have a capacity, "
+        "but the task is causal-lm; remove the key"
     )
 
 

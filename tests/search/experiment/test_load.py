@@ -97,8 +97,8 @@ def test_a_task_of_tensors_has_no_load(
         "space: {runtime: [torch]}\nobjectives: {throughput: maximize}\nbudget: {trials: 1}\n"
     )
     assert refusal(file, laptop) == (
-        f"FILE:2: workload.{key}: only tasks that generate text have it, but the task is "
-        "causal-lm; remove the key"
+        f"FILE:2: workload.{key}: only tasks that generate text, and http, have it, but the "
+        "task is causal-lm; remove the key"
     )
 
 

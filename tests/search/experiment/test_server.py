@@ -166,7 +166,10 @@ def test_a_running_server_needs_no_choice(file: Path, laptop: Hardware) -> None:
             "space.runtime: runtime server needs the key workload.server; add it",
         ),
         (["space.precision=[fp32]"], "server: the space has precision, but the command has no"),
-        (["workload.task=causal-lm"], "workload.server: only tasks that generate text have it"),
+        (
+            ["workload.task=causal-lm"],
+            "workload.server: only tasks that generate text, and http, have it",
+        ),
     ],
 )
 def test_what_is_wrong_is_told(

@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 
 from tunefront.evaluators import Evaluation, Measurement
-from tunefront.evaluators.interfaces.generation.capacity import CapacityResult, CapacitySearch
+from tunefront.evaluators.interfaces.polled.capacity import CapacityResult, CapacitySearch
 from tunefront.evaluators.isolation.codec import from_plain
 from tunefront.search import Experiment, Limit, Result, Trial, result_of
 from tunefront.search.results.rows import rows, trial_record, trials_csv, trials_json

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from tunefront.evaluators import Measurement
-from tunefront.evaluators.interfaces.generation.capacity import CapacityResult, CapacitySearch
+from tunefront.evaluators.interfaces.polled.capacity import CapacityResult, CapacitySearch
 from tunefront.search import Experiment, Trial
 from tunefront.search.results.result import Result
 from tunefront.search.results.sizing import Sizing, sizing_of

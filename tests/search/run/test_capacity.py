@@ -8,14 +8,14 @@ import pytest
 
 from tunefront.evaluators import Evaluation, EvaluationSettings, Measurement, WorkloadSpec
 from tunefront.evaluators.interfaces.generation import LoadSpec
-from tunefront.evaluators.interfaces.generation.capacity import (
+from tunefront.evaluators.interfaces.polled.capacity import (
     CapacityKind,
     CapacityResult,
     CapacitySearch,
     ProbeResult,
     capacity_metric,
 )
-from tunefront.evaluators.interfaces.generation.metrics import REQUESTS_PER_SECOND
+from tunefront.evaluators.interfaces.polled.metrics import REQUESTS_PER_SECOND
 from tunefront.evaluators.statistics.capacity import CapacityProbe
 from tunefront.search import Experiment, Trial
 from tunefront.search.cluster.jobs import CapacityJob

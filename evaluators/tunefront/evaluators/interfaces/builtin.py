@@ -12,11 +12,14 @@ from tunefront.spaces.metric import Metric
 
 from .base import Interface, PassSize
 from .generation import Generation
+from .http import Http
 from .load import Load
 from .tensors import Tensors
 
 AnyInterface = Interface[Any, Any, Any]
-INTERFACES: Mapping[str, AnyInterface] = {one.name: one for one in (Tensors(), Generation())}
+INTERFACES: Mapping[str, AnyInterface] = {
+    one.name: one for one in (Tensors(), Generation(), Http())
+}
 INTERFACE_METRICS: tuple[Metric, ...] = tuple(
     metric for interface in INTERFACES.values() for metric in interface.metrics
 )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tunefront.evaluators.evaluation.settings import EvaluationSettings, memory_limit
-from tunefront.evaluators.interfaces.generation.capacity import CapacityResult, CapacitySearch
+from tunefront.evaluators.interfaces.polled.capacity import CapacityResult, CapacitySearch
 from tunefront.evaluators.isolation.call import function_name
 from tunefront.evaluators.isolation.preload import open_imports
 from tunefront.evaluators.isolation.process import Isolation

@@ -11,7 +11,7 @@ from tunefront.evaluators.store.store import environment_of, fingerprint_of, key
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration, Value, detect_hardware
 
-from .workload import catalog_for
+from .workload import build_workload, catalog_for
 
 
 def candidate_key(settings: EvaluationSettings, configuration: Configuration) -> str:
@@ -31,11 +31,18 @@ def model_key(settings: EvaluationSettings, configuration: Configuration) -> str
 def quality_key(settings: EvaluationSettings, configuration: Configuration) -> str:
     """Return the store key of the candidate's quality.
 
-    It covers every choice that changes outputs, those of the execution stage included.
+    It covers every choice that changes outputs, those of the execution stage included; of the
+    baseline, too, if its outputs are those that all others are compared with.
     """
     catalog = catalog_for(settings.workload)
     choices = catalog.outputs_of(configuration)
-    return _key("quality", quality_spec(settings.workload), settings, configuration, choices)
+    spec = quality_spec(settings.workload)
+    key = _key("quality", spec, settings, configuration, choices)
+    baseline = Configuration(settings.baseline)
+    if not build_workload(spec).compared_with_baseline or not baseline:
+        return key
+    compared = _key("quality", spec, settings, baseline, catalog.outputs_of(baseline))
+    return key_of(kind="quality against the baseline", quality=key, baseline=compared)
 
 
 def gpu_memory_key(settings: EvaluationSettings, configuration: Configuration) -> str:

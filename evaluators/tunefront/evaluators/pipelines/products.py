@@ -26,7 +26,7 @@ from .tasks.model_stage import ModelStage
 from .tasks.quality import QualityRequest, QualityStopping, write_candidate_quality
 from .tasks.reference import ReferenceRequest, write_reference
 from .tasks.requests import RequestFiles, write_requests
-from .workload import catalog_for, declared_values
+from .workload import build_workload, catalog_for, declared_values
 
 
 class Products:
@@ -76,11 +76,15 @@ class Products:
         return self._run.keep("requests", key, task)
 
     def reference(self, cores: Sequence[int]) -> Path:
-        """Return the folder of the unchanged module's quality and predictions.
+        """Return the folder of the quality and predictions that candidates are compared with.
 
-        It has the baseline's values of declared choices, and runs on the baseline's device.
+        They are those of the unchanged module, with the baseline's values of declared choices and
+        on the baseline's device; where there is no such module, those of the baseline.
         """
         settings = self._settings
+        if self._compared_with_baseline():
+            baseline = Products(self._run, Configuration(settings.baseline))
+            return baseline.quality(baseline.candidate(cores), baseline.reference(cores), cores)
         configuration = (
             Configuration(settings.baseline) if settings.baseline else self._configuration
         )
@@ -167,6 +171,13 @@ class Products:
             folder=folder,
         )
         return self._task(write_export, request, cores, self._settings.timeouts.build_s)
+
+    def _compared_with_baseline(self) -> bool:
+        """Return whether the outputs are compared with those of the baseline, which is another."""
+        baseline = Configuration(self._settings.baseline)
+        if not baseline or not build_workload(self._settings.workload).compared_with_baseline:
+            return False
+        return quality_key(self._settings, baseline) != self._quality_key()
 
     def _quality_key(self) -> str:
         return quality_key(self._settings, self._configuration)

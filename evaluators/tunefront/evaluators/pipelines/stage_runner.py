@@ -153,5 +153,6 @@ class StageRunner:
     def _needed_bytes(self) -> int:
         """Return the free bytes needed for a build: a minimum, more for large safetensors files."""
         spec = self.settings.workload
-        weights = sum(size_of(file) for file in spec.path(spec.model).glob("*.safetensors"))
+        files = spec.path(spec.model).glob("*.safetensors") if spec.model else ()
+        weights = sum(size_of(file) for file in files)
         return max(LEAST_FREE_BYTES, MODEL_COPIES * weights)

@@ -33,6 +33,7 @@ class Source:
         calibration: Real requests of the interface `tensors`, for activation ranges; the first is
             also the example request.
         prompts: Real requests of the interface `generation`.
+        interface: Name of the workload's interface; empty if the runtime has only one.
         architecture: Kind of network of the module, as declared by the workload.
         unchanged: The checkpoint that the user named, if no technique changes the model.
         server: The server of the workload, if it names one.
@@ -44,6 +45,7 @@ class Source:
     inputs: tuple[TensorSpec, ...] = ()
     calibration: Sequence[Inputs] = ()
     prompts: Sequence[GenerationRequest] = ()
+    interface: str = ""
     architecture: Architecture = "other"
     unchanged: Path | None = None
     server: ServerSpec | None = None
@@ -101,8 +103,9 @@ class Deployment:
         script: A short Python module that opens and runs the folder. It has the folder in `HERE`
             and defines `load()` and `run(model, request)`. For `tensors` it imports numpy as `np`
             and a request is named arrays; for `generation` `run(model, prompt, new_tokens)`
-            returns a list of token ids. If `load()` returns an endpoint, serve.py serves
-            `PARALLEL` requests together; otherwise one at a time. It becomes run.py.
+            returns a list of token ids; for `http` `run(address, request)` returns the value. If
+            `load()` returns an endpoint, serve.py serves `PARALLEL` requests together; otherwise
+            one at a time. It becomes run.py.
         requirements: Distributions that the script needs, by the name on the package index.
         not_served: Why the folder can't be served over HTTP by one process; empty if it can.
         compiled: Whether the folder holds code compiled for this processor, which needs the

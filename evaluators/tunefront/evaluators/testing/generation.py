@@ -5,12 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 
-import psutil
-
-from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.interfaces.generation import (
     GenerationEndpoint,
     GenerationRequest,
@@ -18,55 +13,27 @@ from tunefront.evaluators.interfaces.generation import (
     generate,
 )
 from tunefront.evaluators.interfaces.load import Load
-from tunefront.evaluators.pipelines.read_back import not_applied
-from tunefront.evaluators.runtimes.base import Built, Runtime, Source
 from tunefront.evaluators.workloads.base import GenerationWorkload
-from tunefront.spaces import Catalog, Configuration
 
 from .cases import NotConformant
+from .polled import (
+    PolledCase,
+    choices_of_an_engine_are_read_back,
+    its_processes_end_with_it,
+    no_file_is_a_pickle,
+    the_workload_names_its_metrics,
+)
 
-PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
-ENDPOINT_END_S = 10.0
-"""Seconds within which processes of a closed endpoint must have ended."""
 CANCEL_END_S = 60.0
 """Seconds within which a cancelled request must have ended, with its remaining tokens or without.
 """
 
 
 @dataclass(frozen=True)
-class EngineCase:
-    """A runtime that generates text, with a configuration; built when it is first needed.
+class EngineCase(PolledCase):
+    """A runtime that generates text, with a configuration; built when it is first needed."""
 
-    Attributes:
-        catalog: The catalogue of the configuration.
-        runtime: The runtime.
-        configuration: The complete configuration.
-        source: The input of the build.
-        folder: An empty folder for the build.
-    """
-
-    catalog: Catalog
-    runtime: Runtime
-    configuration: Configuration
-    source: Source
-    folder: Path
-
-    @cached_property
-    def built(self) -> Built:
-        """The built candidate."""
-        settings = self.runtime.build(self.source, self.configuration, self.folder)
-        return Built(folder=self.folder, settings=settings)
-
-    @property
-    def record(self) -> CandidateRecord:
-        """The record of the built candidate."""
-        return CandidateRecord(
-            configuration=self.configuration,
-            settings=self.built.settings,
-            parameters=0,
-            reference_parameters=0,
-            interface="generation",
-        )
+    interface = "generation"
 
     def open(self) -> GenerationEndpoint:
         """Open the built candidate."""
@@ -110,18 +77,6 @@ def opening_again_gives_the_same_tokens(case: EngineCase) -> None:
         )
 
 
-def choices_of_an_engine_are_read_back(case: EngineCase) -> None:
-    """Every choice of the configuration is read back from the running engine.
-
-    Raises:
-        NotConformant: If one is not.
-    """
-    with closing(case.open()) as endpoint:
-        facts = endpoint.facts()
-    if (problem := not_applied(case.catalog, case.configuration, facts, case.record)) is not None:
-        raise NotConformant(problem)
-
-
 def a_cancelled_request_does_not_disturb_the_next(case: EngineCase) -> None:
     """A cancelled request ends with an event, and the next one gets its tokens.
 
@@ -145,42 +100,6 @@ def a_cancelled_request_does_not_disturb_the_next(case: EngineCase) -> None:
                 "it does not"
             )
         generate(endpoint, [prompt])
-
-
-def its_processes_end_with_it(case: EngineCase) -> None:
-    """The processes of an endpoint run until it is closed, and end then.
-
-    Raises:
-        NotConformant: If one does not run, or outlives the endpoint.
-    """
-    this = psutil.Process().pid
-    with closing(case.open()) as endpoint:
-        others = [pid for pid in endpoint.processes() or () if pid != this]
-        if lost := [pid for pid in others if not psutil.pid_exists(pid)]:
-            raise NotConformant(f"processes() must list running processes, but {lost[0]} is none")
-    deadline = time.monotonic() + ENDPOINT_END_S
-    while left := [pid for pid in others if _runs(pid)]:
-        if time.monotonic() > deadline:
-            raise NotConformant(f"close() must end the endpoint's processes, but {left[0]} runs")
-        time.sleep(0.05)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def no_file_is_a_pickle(case: EngineCase) -> None:
-    """No file of the folder has to be unpickled.
-
-    Raises:
-        NotConformant: If one has; with its name.
-    """
-    pickles = [path.name for path in case.built.folder.rglob("*") if path.suffix in PICKLES]
-    if pickles:
-        raise NotConformant(f"{pickles[0]} must not be pickled")
 
 
 def the_script_generates(case: EngineCase) -> None:
@@ -225,18 +144,6 @@ def prompts_are_the_same_at_every_call(workload: GenerationWorkload) -> None:
         raise NotConformant("requests(1, 3) must return 3 requests, the same ones at every call")
     if any(not request.prompt or request.new_tokens < 1 for request in first):
         raise NotConformant("a request must have a prompt and at least one new token")
-
-
-def the_workload_names_its_metrics(workload: GenerationWorkload) -> None:
-    """It declares at least one metric of quality, and files for the fingerprint.
-
-    Raises:
-        NotConformant: If it does not.
-    """
-    if not workload.metrics or any(metric.kind != "quality" for metric in workload.metrics):
-        raise NotConformant("metrics must hold at least one metric, all of the kind 'quality'")
-    if missing := [path for path in workload.files() if not path.exists()]:
-        raise NotConformant(f"files() must return existing paths, but {missing[0]} is missing")
 
 
 GENERATION_WORKLOAD_CHECKS: tuple[Callable[[GenerationWorkload], None], ...] = (

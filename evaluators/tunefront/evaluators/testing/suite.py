@@ -13,13 +13,14 @@ from tunefront.evaluators.measures.base import Measure
 from tunefront.evaluators.pipelines.selection import pipeline_of
 from tunefront.evaluators.pipelines.workload import build_workload, catalog_for, has_pipeline
 from tunefront.evaluators.runtimes.base import Source
-from tunefront.evaluators.workloads.base import GenerationWorkload, TensorWorkload
+from tunefront.evaluators.workloads.base import GenerationWorkload, HttpWorkload, TensorWorkload
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Catalog, Hardware, Value, supported_formats
 
 from .cases import RuntimeCase, kept_below, layered_source
 from .choices import CHOICE_CHECKS
 from .generation import ENGINE_CHECKS, GENERATION_WORKLOAD_CHECKS, EngineCase
+from .http import HTTP_WORKLOAD_CHECKS, SERVICE_CHECKS, ServiceCase
 from .pipelines import MEASURE_CHECKS, PIPELINE_CHECKS, MeasureCase, PipelineCase
 from .runtimes import RUNTIME_CHECKS
 from .workloads import WORKLOAD_CHECKS, WorkloadCase
@@ -76,6 +77,9 @@ def check_additions(spec: WorkloadSpec, hardware: Hardware) -> Iterator[CheckRes
         if isinstance(workload, GenerationWorkload):
             for generation_check in GENERATION_WORKLOAD_CHECKS:
                 yield _tried(f"workload {spec.task}", generation_check, workload)
+        if isinstance(workload, HttpWorkload):
+            for http_check in HTTP_WORKLOAD_CHECKS:
+                yield _tried(f"workload {spec.task}", http_check, workload)
 
 
 def _runtime(
@@ -89,6 +93,9 @@ def _runtime(
         return
     if "generation" in catalog.extension(name).interfaces:
         yield from _engine(catalog, name, hardware, spec)
+        return
+    if "http" in catalog.extension(name).interfaces:
+        yield from _service(catalog, name, hardware, spec)
         return
     for values in supported_formats(catalog, name, hardware):
         with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
@@ -132,6 +139,38 @@ def _engine(
                 folder=built,
             )
             for check in ENGINE_CHECKS:
+                yield _tried(f"runtime {name} ({_format(values)})", check, case)
+
+
+def _service(
+    catalog: Catalog, name: str, hardware: Hardware, spec: WorkloadSpec
+) -> Iterator[CheckResult]:
+    """Try a runtime of services with the experiment's requests, in every number format."""
+    workload = build_workload(spec)
+    if not isinstance(workload, HttpWorkload):
+        problem = f"task {spec.task} sends no requests over HTTP; try it in an experiment that does"
+        yield CheckResult(subject=f"runtime {name}", check="it is tried", problem=problem)
+        return
+    for values in supported_formats(catalog, name, hardware):
+        with tempfile.TemporaryDirectory(prefix="tunefront-") as folder:
+            built = Path(folder, "built")
+            built.mkdir()
+            case = ServiceCase(
+                catalog=catalog,
+                runtime=runtime_of(catalog, name),
+                configuration=catalog.complete({**values, "runtime": name}),
+                source=Source(
+                    module=workload.load_module,
+                    shared=partial(kept_below, Path(folder, "shared")),
+                    hardware=hardware,
+                    interface=workload.interface,
+                    unchanged=workload.checkpoint(),
+                    server=spec.server,
+                ),
+                folder=built,
+                requests=tuple(workload.requests(1, 4)),
+            )
+            for check in SERVICE_CHECKS:
                 yield _tried(f"runtime {name} ({_format(values)})", check, case)
 
 

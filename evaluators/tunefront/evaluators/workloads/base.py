@@ -10,6 +10,7 @@ from tunefront.evaluators.interfaces.generation import (
     GenerationRequest,
     ModelLimits,
 )
+from tunefront.evaluators.interfaces.http import HttpEndpoint, HttpRequest
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorSpec
 from tunefront.evaluators.statistics.arrays import Array
@@ -45,8 +46,8 @@ CallerT = TypeVar("CallerT")
 class Workload(ABC, Generic[RequestT, CallerT]):
     """A workload: the model that is optimized, its data and its quality metric.
 
-    Constructors only store their arguments; the methods do the work. Derive from `TensorWorkload`
-    or `GenerationWorkload`.
+    Constructors only store their arguments; the methods do the work. Derive from `TensorWorkload`,
+    `GenerationWorkload` or `HttpWorkload`.
 
     Attributes:
         task: Name of the task in experiment files.
@@ -56,6 +57,8 @@ class Workload(ABC, Generic[RequestT, CallerT]):
         files_are_complete: Whether `files` is all that model, requests and quality depend on.
             Otherwise the fingerprint also covers weights, requests, and what is read and imported
             below the experiment's folder while the workload is checked.
+        compared_with_baseline: Whether the outputs of candidates are compared with those of the
+            baseline, because there is no unchanged model to run.
         calls_checked: Requests of the reference's quality evaluation that are run while the
             workload is checked; a number, because what is read meanwhile is fingerprinted.
     """
@@ -65,6 +68,7 @@ class Workload(ABC, Generic[RequestT, CallerT]):
     metrics: tuple[Metric, ...]
     architecture: Architecture = "other"
     files_are_complete: bool = False
+    compared_with_baseline: ClassVar[bool] = False
     calls_checked: ClassVar[int] = 32
 
     def configure(self, configuration: Configuration) -> None:
@@ -106,7 +110,8 @@ class Workload(ABC, Generic[RequestT, CallerT]):
         Args:
             run: Runs the candidate: for `tensors` a function of one request, for `generation` the
                 endpoint.
-            reference: `predictions` of the reference; None for the reference itself.
+            reference: `predictions` of the reference, which is the unchanged model or the baseline
+                (`compared_with_baseline`); None for the reference itself.
             enough: Called after each portion of the items; evaluation stops when it returns True.
                 The metrics then cover the evaluated items only; the primary one is replaced and
                 the others are left out (`moved`). None evaluates all items.
@@ -169,6 +174,14 @@ class Workload(ABC, Generic[RequestT, CallerT]):
         return
 
 
+def no_module(task: str) -> EvaluationError:
+    """Return the error of a task whose model is no torch module (cause "unsupported")."""
+    return EvaluationError(
+        f"task {task} has no torch module, which techniques and this runtime need",
+        cause="unsupported",
+    )
+
+
 class TensorWorkload(Workload[Inputs, Run]):
     """A workload whose model is a torch module: tensors in, one tensor out.
 
@@ -214,10 +227,7 @@ class GenerationWorkload(Workload[GenerationRequest, GenerationEndpoint]):
         Raises:
             EvaluationError: Always (cause "unsupported").
         """
-        raise EvaluationError(
-            f"task {self.task} has no torch module, which techniques and this runtime need",
-            cause="unsupported",
-        )
+        raise no_module(self.task)
 
     def check_quality(self) -> None:
         """Check what the evaluation of quality needs besides model and data; nothing by default.
@@ -226,3 +236,18 @@ class GenerationWorkload(Workload[GenerationRequest, GenerationEndpoint]):
             WorkloadError: If it can't be evaluated.
         """
         return
+
+
+class HttpWorkload(Workload[HttpRequest, HttpEndpoint]):
+    """A workload whose candidate is a service over HTTP, whatever `batch_size`."""
+
+    interface = "http"
+    compared_with_baseline = True
+
+    def load_module(self) -> "torch.nn.Module":
+        """Raise an error: a service has no module.
+
+        Raises:
+            EvaluationError: Always (cause "unsupported").
+        """
+        raise no_module(self.task)

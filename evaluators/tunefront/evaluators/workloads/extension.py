@@ -9,7 +9,11 @@ _CLASSES = {
     "text-classification": "text_classification:TextClassification",
     "image-classification": "image_classification:ImageClassification",
     "custom": "custom:Custom",
+    "http": "http.workload:HttpService",
 }
+_INTERFACES = {"text-generation": "generation", "http": "http"}
+"""The interface of a task where it is not `tensors`."""
+_WITHOUT_TRANSFORMERS = ("custom", "http")
 _TRANSFORMERS = (
     "transformers.modeling_utils",
     "transformers.models.auto.modeling_auto",
@@ -18,8 +22,8 @@ _TRANSFORMERS = (
 EXTENSIONS = tuple(
     Extension(
         name=task,
-        interfaces=frozenset({"generation" if task == "text-generation" else "tensors"}),
-        imports={"load": () if task == "custom" else _TRANSFORMERS},
+        interfaces=frozenset({_INTERFACES.get(task, "tensors")}),
+        imports={"load": () if task in _WITHOUT_TRANSFORMERS else _TRANSFORMERS},
         provides={"workload": f"tunefront.evaluators.workloads.{named}"},
     )
     for task, named in _CLASSES.items()

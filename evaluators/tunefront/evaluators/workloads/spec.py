@@ -8,6 +8,9 @@ from string import Formatter
 from typing import get_args
 
 from tunefront.evaluators.interfaces.generation import LoadSpec, ServerSpec, check_slo
+from tunefront.evaluators.interfaces.http import RequestTemplate
+from tunefront.evaluators.interfaces.http.interface import HTTP_SLO
+from tunefront.evaluators.interfaces.polled.server_spec import MODEL_FOLDER
 from tunefront.spaces import WorkloadError, did_you_mean
 from tunefront.spaces.metric import Direction
 
@@ -17,6 +20,7 @@ ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
 CUSTOM = "custom"
 """The task whose metric the experiment names."""
 TEXT_GENERATION = "text-generation"
+HTTP = "http"
 SERVER_URL, SERVER_MODEL = "url", "model"
 COMMAND_PLACEHOLDERS = (SERVER_URL, SERVER_MODEL)
 """Placeholders of a command that evaluates quality: the server's address, the model's name."""
@@ -27,6 +31,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "text-classification": ("data",),
     "image-classification": ("data",),
     CUSTOM: ("inputs", "quality"),
+    HTTP: ("server", "request", "data"),
 }
 """Keys that must be given, by task."""
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -38,11 +43,14 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     CUSTOM: (),
 }
 """Columns of the data, by task."""
+ANSWER = "answer"
+"""Column of the right answer, which a row can have."""
 _FUNCTIONS = ("inputs", "quality", "samples")
 """Keys that name Python functions."""
 _USED_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     CUSTOM: _FUNCTIONS,
     TEXT_GENERATION: ("quality",),
+    HTTP: ("quality",),
 }
 """Those that a task uses; tasks of extensions can use all of them."""
 
@@ -54,7 +62,7 @@ class WorkloadSpec:
     Attributes:
         task: The task: the name of an extension that provides a workload.
         model: A folder, an installed package that contains one, a hub id, or for `custom` a
-            callable `package.module:function`.
+            callable `package.module:function`; empty for `http` if the server needs none.
         folder: Base of relative paths and callables: the experiment's folder.
         data: Data file of the text and image tasks.
         columns: Name of a column in the data files where it differs from the task's.
@@ -64,7 +72,7 @@ class WorkloadSpec:
         max_length: Maximum length of a text, in tokens.
         items: Maximum number of items that quality is evaluated on; all if None.
         inputs: For `custom`: a callable (batch size, count) that returns requests.
-        quality: For `custom` and `text-generation`: a callable that evaluates a candidate.
+        quality: For `custom`, `text-generation` and `http`: a callable that evaluates a candidate.
         quality_command: For `text-generation`: a command that does, over an HTTP server; not with
             `quality`.
         output: For `custom`: name or index of the output to measure, of a module with several.
@@ -73,16 +81,18 @@ class WorkloadSpec:
         direction: Direction of that metric.
         architecture: For `custom`: kind of network of the module; `other` if None. Other tasks
             declare their own.
-        load: For tasks that generate text: when requests arrive and how long they are; one at a
-            time if None.
+        load: For tasks that generate text, and `http`: when requests arrive and how long they are;
+            one at a time if None.
         slo: For these tasks: limits that a request must keep, in ms by metric.
-        server: For `text-generation`: the server that generates; None if a runtime does.
+        server: For `text-generation` and `http`: the server; None if a runtime generates.
+        request: For `http`: the template of requests.
+        response: For `http`: path of the value in the response; the whole response if empty.
         extensions: Absolute paths of Python files with extensions that the experiment names.
         declared: Choices that the experiment declares, as written: values, stage and so on.
     """
 
     task: str
-    model: str
+    model: str = ""
     folder: str
     data: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -102,6 +112,8 @@ class WorkloadSpec:
     load: LoadSpec | None = None
     slo: Mapping[str, float] = field(default_factory=dict)
     server: ServerSpec | None = None
+    request: RequestTemplate | None = None
+    response: str = ""
     extensions: tuple[str, ...] = ()
     declared: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
@@ -120,7 +132,8 @@ class WorkloadSpec:
         for name in _NEEDED.get(self.task, ()):
             if getattr(self, name) is None:
                 raise WorkloadError(f"workload: task {self.task} needs {name!r}, but it is missing")
-        known = _COLUMNS.get(self.task, tuple(self.columns))
+        self._check_request()
+        known = self._known_columns
         for name in self.columns:
             if name not in known:
                 raise WorkloadError(
@@ -135,6 +148,58 @@ class WorkloadSpec:
         self._check_functions()
         if self.quality_command is not None:
             self._check_command(self.quality_command)
+
+    @property
+    def _known_columns(self) -> tuple[str, ...]:
+        """The columns of the data; of tasks of extensions any."""
+        if self.task == HTTP and self.request is not None:
+            return (*self.request.columns, ANSWER)
+        return _COLUMNS.get(self.task, tuple(self.columns))
+
+    def _check_request(self) -> None:
+        """Refuse a request of another task, and keys that a service over HTTP has no use for."""
+        if self.task != HTTP:
+            for name in ("request", "response"):
+                if getattr(self, name) and self.task in _NEEDED:
+                    raise WorkloadError(
+                        f"{name}: only task {HTTP} has it, but the task is {self.task}; remove "
+                        "the key"
+                    )
+            return
+        for name in ("input_tokens", "output_tokens", "shared_prefix"):
+            if self.load is not None and getattr(self.load, name) is not None:
+                raise WorkloadError(
+                    f"load.{name}: requests of task {HTTP} have no tokens, their length is that of "
+                    "the rows of data; remove the key"
+                )
+        for name in self.slo:
+            if name not in HTTP_SLO:
+                raise WorkloadError(
+                    f"slo: responses of task {HTTP} have no tokens, and so no {name}; write "
+                    f"{{{HTTP_SLO[0]}: 200}}"
+                )
+        self._check_model()
+
+    def _check_model(self) -> None:
+        """Refuse a model without a placeholder in the server's command, and the reverse."""
+        placed = self.server is not None and MODEL_FOLDER in self.server.placeholders
+        if self.model and not placed:
+            raise WorkloadError(
+                f"model: {self.model} would have no effect, because server.command has no "
+                f"placeholder {{{MODEL_FOLDER}}}; add it, or remove the key"
+            )
+        if placed and not self.model:
+            raise WorkloadError(
+                f"server.command: the placeholder {{{MODEL_FOLDER}}} is the folder of the model, "
+                "but the key workload.model is missing; add it"
+            )
+
+    @property
+    def title(self) -> str:
+        """The task with its model, or without one the request that is sent."""
+        if self.request is not None and not self.model:
+            return f"{self.task}, {self.request.method} {self.request.path}"
+        return f"{self.task}, model {self.model}"
 
     @property
     def own_quality(self) -> str | None:

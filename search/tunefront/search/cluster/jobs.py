@@ -15,7 +15,7 @@ from tunefront.evaluators import (
     evaluate,
     plain_interim,
 )
-from tunefront.evaluators.interfaces.generation.capacity import CapacityResult, CapacitySearch
+from tunefront.evaluators.interfaces.polled.capacity import CapacityResult, CapacitySearch
 from tunefront.evaluators.isolation.cores import CoreWait, Lessee
 from tunefront.evaluators.isolation.process import Terms
 from tunefront.evaluators.pipelines.base import RoundResult, RoundSettings

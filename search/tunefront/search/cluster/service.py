@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from tunefront.evaluators import WorkloadSpec, resources_for
-from tunefront.evaluators.interfaces.generation.capacity import CapacityResult
+from tunefront.evaluators.interfaces.polled.capacity import CapacityResult
 from tunefront.evaluators.isolation.call import run_plain
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.pipelines.base import RoundResult

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 import psutil
 
 from tunefront.evaluators import Evaluation
-from tunefront.evaluators.interfaces.generation.capacity import CapacityResult
+from tunefront.evaluators.interfaces.polled.capacity import CapacityResult
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.isolation.private_folder import TEMPORARY, user_folder
 from tunefront.evaluators.pipelines.base import RoundResult

@@ -12,7 +12,8 @@ from .arguments import print_message
 @click.option(
     "--task",
     default="text-embedding",
-    help="causal-lm, text-embedding, text-classification, image-classification or custom.",
+    help="causal-lm, text-generation, text-embedding, text-classification, image-classification, "
+    "http or custom.",
 )
 @click.option("--model", default="organisation/name", help="A folder or a hub id.")
 @click.option("--data", default="data.jsonl", help="Your data file.")

@@ -12,7 +12,7 @@ from tunefront.evaluators import (
     quality_metrics,
     workload_metrics,
 )
-from tunefront.evaluators.interfaces.generation.capacity import (
+from tunefront.evaluators.interfaces.polled.capacity import (
     CAPACITY,
     CapacityKind,
     capacity_metric,

@@ -17,7 +17,7 @@ from tunefront.evaluators import (
     MetricKind,
     paired_change,
 )
-from tunefront.evaluators.interfaces.generation.capacity import NOT_OF_EVERY_TRIAL
+from tunefront.evaluators.interfaces.polled.capacity import NOT_OF_EVERY_TRIAL
 from tunefront.evaluators.statistics.formatting import number_text
 from tunefront.evaluators.statistics.paired_quality import SMALLEST_LEVEL, is_near_zero
 from tunefront.spaces import ExperimentError, show

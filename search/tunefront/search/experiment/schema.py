@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 from tunefront.evaluators import Architecture, Direction
-from tunefront.evaluators.interfaces.generation.capacity import CapacityKind
+from tunefront.evaluators.interfaces.polled.capacity import CapacityKind
 
 from .local_time import next_time
 
@@ -51,6 +51,15 @@ class ServerSection(_Section):
     api_key: str | None = None
 
 
+class RequestSection(_Section):
+    """Key `workload.request`: a request over HTTP with placeholders; see `RequestTemplate`."""
+
+    path: str | None = None
+    method: str | None = None
+    headers: dict[str, str] = Field(default_factory=dict)
+    body: JsonValue = None
+
+
 class QualitySection(_Section):
     """Section `workload.quality`: a command that evaluates quality."""
 
@@ -61,7 +70,7 @@ class WorkloadSection(_Section):
     """Section `workload`: the model, its data and its quality metric."""
 
     task: str = Field(min_length=1)
-    model: str = Field(min_length=1)
+    model: str | None = Field(default=None, min_length=1)
     data: str | None = None
     columns: dict[str, str] = Field(default_factory=dict)
     calibration: str | None = None
@@ -79,6 +88,8 @@ class WorkloadSection(_Section):
     load: LoadSection = LoadSection()
     slo: str | dict[str, float] = Field(default_factory=dict)
     server: ServerSection = ServerSection()
+    request: RequestSection = RequestSection()
+    response: str | None = Field(default=None, min_length=1)
 
 
 class BudgetSection(_Section):

@@ -9,7 +9,9 @@ import yaml
 from tunefront.evaluators import builtin_catalog
 from tunefront.evaluators.interfaces.generation import Generation
 from tunefront.evaluators.interfaces.generation.metrics import OUTPUT_TOKENS_PER_SECOND
+from tunefront.evaluators.interfaces.polled.metrics import REQUESTS_PER_SECOND
 from tunefront.evaluators.runtimes.server.extension import NAME as SERVER
+from tunefront.evaluators.workloads.spec import HTTP
 from tunefront.spaces import (
     Catalog,
     ExperimentError,
@@ -31,6 +33,7 @@ _QUALITY = {
     "text-classification": "accuracy: maximize",
     "image-classification": "accuracy: maximize",
     "custom": "score: maximize",
+    HTTP: "response_agreement: maximize",
 }
 _OFFERED: dict[str, tuple[Value, ...]] = {
     "precision": ("fp32", "bf16"),
@@ -57,7 +60,7 @@ def write_starter(path: Path, *, task: str, model: str, data: str) -> None:
     Args:
         path: File to write; parent folders are created.
         task: Task of the workload.
-        model: Model folder, hub id or, for a custom task, `module:function`.
+        model: Model folder, hub id or, for a custom task, `module:function`; unused for `http`.
         data: Data file or folder; unused for a custom task.
 
     Raises:
@@ -74,7 +77,9 @@ def write_starter(path: Path, *, task: str, model: str, data: str) -> None:
 def _text(task: str, model: str, data: str) -> str:
     hardware = detect_hardware()
     catalog = builtin_catalog()
-    if Generation.name in catalog.extension(task).interfaces:
+    if task == HTTP:
+        choices = _of_service()
+    elif Generation.name in catalog.extension(task).interfaces:
         choices = _of_engines(catalog, hardware, task)
     else:
         choices = _on_gpu(catalog, hardware) or _on_processor(catalog, hardware, task)
@@ -145,6 +150,17 @@ def _of_engines(catalog: Catalog, hardware: Hardware, task: str) -> _Choices:
         memory="peak_memory_mb",
         speed=OUTPUT_TOKENS_PER_SECOND.name,
         load="  load: {concurrency: 4, input_tokens: 128, output_tokens: 32}\n",
+    )
+
+
+def _of_service() -> _Choices:
+    """Return the choices of a service over HTTP: a placeholder of its command."""
+    return _Choices(
+        space="  workers: {values: [1, 2]}",
+        baseline="workers: 1",
+        memory="peak_memory_mb",
+        speed=REQUESTS_PER_SECOND.name,
+        load="  load: {concurrency: 4}\n",
     )
 
 
@@ -237,6 +253,16 @@ def _workload(task: str, model: str, data: str) -> str:
   metric: score
   direction: maximize
   architecture: other            # or decoder, encoder, vision: how its graphs may be fused"""
+    if task == HTTP:
+        return f"""\
+  server:                        # {{port}} is a free port, {{workers}} a choice of the space
+    command: "python {{folder}}/serve.py --port {{port}} --workers {{workers}}"
+    ready: /health               # the path that has status 200 when it is ready
+  request:
+    path: /v1/embeddings
+    body: {{input: "{{text}}"}}      # {{column}} is the value of a row
+  response: data.0.embedding     # the value in the JSON response; without it the whole response
+  data: {_scalar(data)}      # rows with the columns, and perhaps `answer`: .jsonl or .csv"""
     return f"""\
   model: {_scalar(model)}    # a folder or a hub id; safetensors only
   data: {_scalar(data)}      # {_ROWS[task]}: .jsonl, .csv, .parquet or .txt"""

@@ -84,7 +84,7 @@ def _protocol(result: Result) -> list[list[str]]:
     references = texts_of(experiment.references, baseline, experiment.budget.trials)
     unconfirmed = sum(view.trust == "unconfirmed" for view in result.views.values())
     rows = [
-        ["workload", f"{workload.task}, model {workload.model}"],
+        ["workload", workload.title],
         ["file", str(experiment.path)],
         ["baseline", baseline.label()],
         *map(list, references.items()),

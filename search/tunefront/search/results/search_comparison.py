@@ -205,7 +205,7 @@ def _properties(search: RecordedSearch) -> dict[str, str]:
         "machine": f"{search.machine['summary']} [{search.machine['fingerprint']}]",
         "libraries": ", ".join(f"{n} {v}" for n, v in sorted(search.machine["libraries"].items())),
         "model and data": search.content or "not recorded",
-        "workload": ", ".join(f"{n} {spec[n]}" for n in names if spec[n] is not None),
+        "workload": ", ".join(f"{n} {spec[n]}" for n in names if spec[n] not in (None, "")),
         "baseline": plain.label() or "every choice at its default",
         "objectives": _objectives(experiment.objectives),
         "limits": ", ".join(map(str, experiment.limits)) or "none",

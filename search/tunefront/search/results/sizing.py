@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunefront.evaluators import Measurement
-from tunefront.evaluators.interfaces.generation.capacity import CAPACITY
+from tunefront.evaluators.interfaces.polled.capacity import CAPACITY
 from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.statistics.formatting import number_text, with_interval
 from tunefront.search.study.trial import Trial

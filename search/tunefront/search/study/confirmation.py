@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tunefront.evaluators import Measurement, Metric, ratio_interval, reference_rate
-from tunefront.evaluators.interfaces.generation.capacity import CAPACITY, UNITS, CapacityResult
+from tunefront.evaluators.interfaces.polled.capacity import CAPACITY, UNITS, CapacityResult
 from tunefront.evaluators.statistics.rounds import rounds_interval
 
 from .derived_metrics import (

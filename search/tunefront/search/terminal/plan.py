@@ -23,7 +23,7 @@ def plan_lines(experiment: Experiment, enumeration: Enumeration) -> list[str]:
     hours = f", at most {budget.hours:g} h" if budget.hours is not None else ""
     hours += f", until {budget.until}" if budget.until is not None else ""
     lines = [
-        f"{experiment.name}: {experiment.workload.task}, model {experiment.workload.model}",
+        f"{experiment.name}: {experiment.workload.title}",
         f"machine: {experiment.space.context.hardware.summary()}",
         f"space: {counted(enumeration.total, 'configuration')}, {len(enumeration.runnable):,} can "
         f"run here, {counted(candidates, 'different model')} to build",

@@ -1,13 +1,14 @@
 """Probes of the capacity on a simulated engine, and what is said about the result."""
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
 
-from tunefront.evaluators.interfaces.generation.capacity import (
+from tunefront.evaluators.interfaces.generation import GenerationRequest
+from tunefront.evaluators.interfaces.generation.requests import distinct_requests
+from tunefront.evaluators.interfaces.polled.capacity import (
     CapacityKind,
     CapacityResult,
     CapacitySearch,
@@ -17,7 +18,7 @@ from tunefront.evaluators.interfaces.generation.capacity import (
     probe_load,
     whole,
 )
-from tunefront.evaluators.interfaces.generation.capacity_probe import run_probe as possible_probe
+from tunefront.evaluators.interfaces.polled.capacity_probe import run_probe as possible_probe
 from tunefront.evaluators.statistics.capacity import CapacityProbe
 from tunefront.spaces import EvaluationError
 
@@ -28,9 +29,17 @@ REQUESTS = requests_of([8] * 4)
 Engine = Callable[..., SimulatedEngine]
 
 
-def run_probe(*given: Any, **options: Any) -> ProbeResult:
+def run_probe(
+    engine: SimulatedEngine,
+    requests: Sequence[GenerationRequest],
+    slo: Mapping[str, float],
+    kind: CapacityKind,
+    level: float,
+    seconds: float,
+    seed: int,
+) -> ProbeResult:
     """Return the result of a probe that has one."""
-    found = possible_probe(*given, **options)
+    found = possible_probe(engine, requests, slo, kind, level, seconds, seed, distinct_requests)
     assert found is not None
     return found
 
@@ -95,7 +104,10 @@ def test_requests_that_last_longer_than_a_probe_can_keep_the_slo(
     found = run_probe(slow, REQUESTS, slo, "concurrency", 4.0, 2.0, seed=0)
     assert found.probe.share == 1.0
     assert math.isfinite(found.times_ms["tpot_ms"])
-    assert possible_probe(slow, REQUESTS, slo, "concurrency", 4.0, 2.0, 0, limit_s=9.0) is None
+    assert (
+        possible_probe(slow, REQUESTS, slo, "concurrency", 4.0, 2.0, 0, distinct_requests, 9.0)
+        is None
+    )
 
 
 def test_what_has_not_ended_in_time_has_failed(engine: Engine) -> None:

@@ -14,8 +14,9 @@ from tunefront.evaluators.interfaces.generation import (
     TokenEvent,
 )
 from tunefront.evaluators.interfaces.generation.metrics import generation_measurements
-from tunefront.evaluators.interfaces.generation.timed_block import GENERATOR_CPU, timed_block
+from tunefront.evaluators.interfaces.generation.requests import distinct_requests
 from tunefront.evaluators.interfaces.load import Load
+from tunefront.evaluators.interfaces.polled.timed_block import GENERATOR_CPU, timed_block
 from tunefront.evaluators.statistics.timing import Block, Timing
 
 from .simulated_engine import Watch, requests_of
@@ -82,7 +83,9 @@ class FirstTimed(Watch):
 def measured(endpoint: Streams, watch: Watch | None = None) -> tuple[Block, float, float]:
     """A block of 100 requests; the medians of the times to the first and between tokens."""
     made = requests_of([TOKENS] * 2 * STREAMS)
-    block = timed_block(endpoint, made, Load(concurrency=STREAMS), 0.0, watch or Watch())
+    block = timed_block(
+        endpoint, made, Load(concurrency=STREAMS), 0.0, watch or Watch(), distinct_requests
+    )
     found = generation_measurements(Timing(blocks=[[block]], items=TOKENS * len(made)))
     return block, found["ttft_ms"].value / 1e3, found["tpot_ms"].value / 1e3
 

@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import kstest
 
 from tunefront.evaluators.interfaces.generation import GenerationRequest, TokenEvent, generate
-from tunefront.evaluators.interfaces.generation.load_generator import CANCEL_S, LoadGenerator
 from tunefront.evaluators.interfaces.load import Load
+from tunefront.evaluators.interfaces.polled.load_generator import CANCEL_S, LoadGenerator
 from tunefront.spaces import EvaluationError, WorkloadError
 
 from .simulated_engine import SimulatedEngine, requests_of

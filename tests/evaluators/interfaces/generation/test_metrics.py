@@ -11,13 +11,12 @@ from tunefront.evaluators.interfaces.generation import (
     SLO_SAMPLES,
     Generation,
 )
-from tunefront.evaluators.interfaces.generation.interface import PERCENTILES
-from tunefront.evaluators.interfaces.generation.metrics import (
-    generation_measurements,
-    generator_warnings,
-    keeps_slo,
-)
-from tunefront.evaluators.interfaces.generation.timed_block import (
+from tunefront.evaluators.interfaces.generation.metrics import generation_measurements
+from tunefront.evaluators.interfaces.generation.requests import distinct_requests
+from tunefront.evaluators.interfaces.load import Load
+from tunefront.evaluators.interfaces.polled.interface import PERCENTILES
+from tunefront.evaluators.interfaces.polled.metrics import generator_warnings, keeps_slo
+from tunefront.evaluators.interfaces.polled.timed_block import (
     BETWEEN_TOKENS,
     FIRST_TOKEN,
     GAPS,
@@ -26,7 +25,6 @@ from tunefront.evaluators.interfaces.generation.timed_block import (
     check_generator,
     timed_block,
 )
-from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.statistics.timing import Block, Timing
 from tunefront.spaces import EvaluationError
@@ -202,7 +200,7 @@ def measured(
     made = requests_of([tokens] * max(4, 2 * load.concurrency, 16 * load.open_loop))
     first = 1000 * seed
     blocks = [
-        timed_block(engine, made, replace(load, seed=first + turn), 0.1, Watch())
+        timed_block(engine, made, replace(load, seed=first + turn), 0.1, Watch(), distinct_requests)
         for turn in range(turns)
     ]
     return Timing(

@@ -7,13 +7,13 @@ import pytest
 
 from tunefront.evaluators.interfaces.generation import Generation, GenerationRequest
 from tunefront.evaluators.interfaces.generation.requests import distinct_requests
-from tunefront.evaluators.interfaces.generation.timed_block import (
+from tunefront.evaluators.interfaces.load import Load
+from tunefront.evaluators.interfaces.polled.timed_block import (
     BETWEEN_TOKENS,
     FIRST_TOKEN,
     GAPS,
     timed_block,
 )
-from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.statistics.timing import Block
 
 from .simulated_engine import SimulatedEngine, Watch, requests_of
@@ -25,7 +25,7 @@ LENGTHS = (12, 20, 9, 31, 16, 24, 5, 27)
 def block_of(
     engine: SimulatedEngine, made: Sequence[GenerationRequest], load: Load, least_s: float = 0.0
 ) -> Block:
-    return timed_block(engine, made, load, least_s, Watch())
+    return timed_block(engine, made, load, least_s, Watch(), distinct_requests)
 
 
 @pytest.fixture

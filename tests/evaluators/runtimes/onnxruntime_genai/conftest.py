@@ -95,7 +95,7 @@ def engine(checkpoint: Path, home: Path, tmp_path_factory: pytest.TempPathFactor
         built = first.built
         values = {**first.configuration, **execution}
         case = EngineCase(CATALOG, first.runtime, CATALOG.complete(values), first.source, made)
-        case.__dict__["built"] = built
+        vars(case)["built"] = built
         return case
 
     return make

@@ -124,6 +124,39 @@ def test_a_stream_is_read_however_it_is_cut(server: Scripted) -> None:
     assert server.connections == 1  # it was kept open
 
 
+CHUNKS = b"Transfer-Encoding: chunked\r\n\r\n2\r\n[1\r\n4\r\n, 2]\r\n0\r\n\r\n"
+WHOLE = {
+    "a length": response(b"[1, 2]"),
+    "chunks": b"HTTP/1.1 201 Created\r\n" + CHUNKS,
+    "any content type": response(b"[1, 2]", kind="text/plain"),
+}
+
+
+@pytest.mark.parametrize("whole", WHOLE.values(), ids=list(WHOLE))
+def test_a_whole_response_is_read_however_it_is_cut(server: Scripted, whole: bytes) -> None:
+    with closing(HttpStreams(server.url, {})) as streams:
+        for cut in range(1, len(whole), 7):
+            server.answers.append((whole[:cut], whole[cut:]))
+            number, found = streams.send("GET", "/call", {}, b""), list[StreamPart]()
+            while not found or not found[-1].end:
+                found += streams.poll(5.0)
+            assert [one.content for one in found if one.end] == [b"[1, 2]"]
+            assert {one.number for one in found} == {number} and not found[-1].error
+    assert server.connections == 1  # it was kept open
+
+
+def test_a_whole_response_without_a_length_ends_with_its_connection(server: Scripted) -> None:
+    with closing(HttpStreams(server.url, {})) as streams:
+        for _ in range(2):
+            server.answers.append((b"HTTP/1.0 200 OK\r\n\r\n[1", b", 2]", b""))
+            streams.send("POST", "/call", {"content-type": "text/plain"}, b"a")
+            found = list[StreamPart]()
+            while not found or not found[-1].end:
+                found += streams.poll(5.0)
+            assert (found[-1].content, found[-1].error) == (b"[1, 2]", "")
+    assert server.connections == 2
+
+
 def test_each_event_with_text_is_a_token(ask: Callable[..., GenerationResponse]) -> None:
     assert ask(stream(*text(" a", " line", " of"))).tokens == (IDS["a"], IDS["line"], IDS["of"])
 

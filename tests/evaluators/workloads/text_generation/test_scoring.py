@@ -7,13 +7,13 @@ import pytest
 
 from tunefront.evaluators.interfaces.generation import GenerationEndpoint
 from tunefront.evaluators.statistics.arrays import Array
+from tunefront.evaluators.workloads.sources.answers import same_answer
 from tunefront.evaluators.workloads.text_generation.scoring import (
     KEPT_TOKENS,
     Logits,
     agreement,
     logits_of,
     packed,
-    same_answer,
     score_tokens,
     unpacked,
 )

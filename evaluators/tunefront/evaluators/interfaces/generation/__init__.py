@@ -1,13 +1,20 @@
 """The interface `generation`: the names that engines, workloads and callers use."""
 
-from .endpoint import GenerationEndpoint, Scorer, TokenEvent
+from tunefront.evaluators.interfaces.polled.load_spec import (
+    DEFAULT_OUTPUT_TOKENS,
+    SLO_PRESETS,
+    LoadSpec,
+    check_slo,
+    slo_of,
+)
+from tunefront.evaluators.interfaces.polled.metrics import SLO_SAMPLES
+from tunefront.evaluators.interfaces.polled.server_spec import PromptForm, ServerApi, ServerSpec
+
+from .endpoint import GenerationEndpoint, Scorer, TokenEvent, generate
 from .interface import SAMPLE, Generation
 from .limits import ModelLimits, limits_of
-from .load_generator import generate
-from .load_spec import DEFAULT_OUTPUT_TOKENS, SLO_PRESETS, LoadSpec, check_slo, slo_of
-from .metrics import GENERATION_METRICS, SLO_SAMPLES
+from .metrics import GENERATION_METRICS
 from .requests import GenerationRequest, GenerationResponse, Message
-from .server_spec import PromptForm, ServerApi, ServerSpec
 
 __all__ = [
     "DEFAULT_OUTPUT_TOKENS",

@@ -1,18 +1,16 @@
-"""Endpoints that generate text: polled, so that one thread generates the load.
-
-A request is submitted, and `poll` returns the tokens that have arrived since, of all requests in
-progress. Engines that batch continuously, static batches and HTTP servers all fit it.
-"""
+"""Endpoints that generate text: polled, see `PolledEndpoint`; what arrives are tokens."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tunefront.evaluators.interfaces.endpoint import Endpoint
+from tunefront.evaluators.interfaces.load import Load
+from tunefront.evaluators.interfaces.polled.endpoint import PolledEndpoint
+from tunefront.evaluators.interfaces.polled.load_generator import run_requests
 from tunefront.evaluators.statistics.arrays import Array
 
-from .requests import GenerationRequest
+from .requests import GenerationRequest, GenerationResponse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +31,13 @@ class TokenEvent:
     end: bool = False
     error: str = ""
 
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """The new token ids, as the parts of a response."""
+        return self.tokens
 
-class GenerationEndpoint(Endpoint):
+
+class GenerationEndpoint(PolledEndpoint[GenerationRequest, GenerationResponse]):
     """An endpoint that generates text; its calls come from one thread and never block for long."""
 
     @abstractmethod
@@ -47,22 +50,7 @@ class GenerationEndpoint(Endpoint):
 
     @abstractmethod
     def poll(self, timeout_s: float) -> Sequence[TokenEvent]:
-        """Return the events since the last call; wait at most `timeout_s` for the first.
-
-        An engine that runs in this process can run one step instead, however long that takes.
-
-        Raises:
-            EvaluationError: If the engine has ended (cause "crash").
-        """
-
-    @abstractmethod
-    def cancel(self, request: int) -> None:
-        """End a request whose tokens are no longer needed.
-
-        `poll` reports its end like that of any other, without an error: at once, or after its
-        remaining tokens if the engine can't cancel. Numbers that are unknown or have ended are
-        ignored.
-        """
+        """Return the events since the last call; see `PolledEndpoint.poll`."""
 
 
 class Scorer(Protocol):
@@ -74,3 +62,15 @@ class Scorer(Protocol):
         The portions together have one position for each token but the last.
         """
         ...
+
+
+def generate(
+    endpoint: GenerationEndpoint, requests: Sequence[GenerationRequest], load: Load | None = None
+) -> list[GenerationResponse]:
+    """Run requests under a load, one at a time if none is given; return their responses in order.
+
+    Raises:
+        EvaluationError: If a request fails, or returns fewer tokens than requested (cause "invalid
+            output").
+    """
+    return run_requests(endpoint, requests, load)

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
+from tunefront.spaces import EvaluationError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
@@ -11,6 +13,19 @@ class Message:
 
     role: str
     content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationResponse:
+    """The response to a request.
+
+    Attributes:
+        tokens: Token ids, in order.
+        arrival_s: Seconds from the time at which the request was due to the arrival of each token.
+    """
+
+    tokens: tuple[int, ...]
+    arrival_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,18 +48,27 @@ class GenerationRequest:
     messages: tuple[Message, ...] = ()
     shared: int = 0
 
+    @property
+    def most_parts(self) -> int:
+        """The largest number of tokens of its response."""
+        return self.new_tokens
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationResponse:
-    """The response to a request.
+    def timed_response(
+        self, parts: Sequence[int], arrival_s: Sequence[float]
+    ) -> GenerationResponse:
+        """Return the response of an ended request.
 
-    Attributes:
-        tokens: Token ids, in order.
-        arrival_s: Seconds from the time at which the request was due to the arrival of each token.
-    """
-
-    tokens: tuple[int, ...]
-    arrival_s: tuple[float, ...] = ()
+        Raises:
+            EvaluationError: If tokens are missing (cause "invalid output").
+        """
+        stopped = 0 < len(parts) <= self.new_tokens and parts[-1] in self.stop
+        if len(parts) != self.new_tokens and not stopped:
+            raise EvaluationError(
+                f"a request for {self.new_tokens} tokens returned {len(parts)}; the engine must "
+                "generate exactly as many, without an end at the model's end token",
+                cause="invalid output",
+            )
+        return GenerationResponse(tokens=tuple(parts), arrival_s=tuple(arrival_s))
 
 
 def distinct_requests(

@@ -29,8 +29,8 @@ if __name__ == "__main__":
     words = globals().get("stream", run)
     main(sys.argv[1:], HERE, load, run, words, plain=globals().get("CHAT", False))
 """
-NOT_EXPORTED = frozenset({"facts", "logits", "processes"})
-"""Methods of endpoints that exports do not contain: read-back and scoring."""
+NOT_EXPORTED = frozenset({"facts", "logits", "processes", "parts", "most_parts", "timed_response"})
+"""Methods that exports do not contain: read-back and scoring, and what measuring needs."""
 
 
 def sample_script() -> str:

@@ -11,7 +11,7 @@ from tunefront.evaluators.pipelines.workload import build_workload, catalog_for
 from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.store.store import Store, key_of
 from tunefront.evaluators.techniques.pruning import active_techniques
-from tunefront.evaluators.workloads.base import TensorWorkload
+from tunefront.evaluators.workloads.base import GenerationWorkload, TensorWorkload
 from tunefront.spaces import Configuration, detect_hardware
 
 from .model_stage import ModelStage, apply_techniques, calibration_requests, use_own_cores
@@ -51,7 +51,8 @@ def build(request: BuildRequest) -> None:
         hardware=detect_hardware(),
         inputs=workload.inputs if isinstance(workload, TensorWorkload) else (),
         calibration=stage.calibration if tensors else (),
-        prompts=() if tensors else stage.calibration,
+        prompts=stage.calibration if isinstance(workload, GenerationWorkload) else (),
+        interface=workload.interface,
         architecture=workload.architecture,
         unchanged=None if changed else workload.checkpoint(),
         server=model.workload.server,

@@ -4,21 +4,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.exports.open import open_candidate
 from tunefront.evaluators.interfaces.base import no_collection
 from tunefront.evaluators.interfaces.builtin import RequestSet, highest_set, read_request_sets
-from tunefront.evaluators.interfaces.generation import GenerationEndpoint
-from tunefront.evaluators.interfaces.generation.capacity import (
+from tunefront.evaluators.interfaces.load import Load
+from tunefront.evaluators.interfaces.polled.capacity import (
     CapacityResult,
     CapacitySearch,
     ProbeResult,
     lowest_level,
 )
-from tunefront.evaluators.interfaces.generation.capacity_probe import run_probe
-from tunefront.evaluators.interfaces.load import Load
+from tunefront.evaluators.interfaces.polled.capacity_probe import run_probe
+from tunefront.evaluators.interfaces.polled.endpoint import PolledEndpoint
+from tunefront.evaluators.interfaces.polled.interface import PolledInterface
 from tunefront.evaluators.pipelines.read_back import not_applied
 from tunefront.evaluators.pipelines.workload import catalog_for
 from tunefront.evaluators.statistics.capacity import (
@@ -32,6 +33,7 @@ from tunefront.evaluators.statistics.capacity import (
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration, EvaluationError
 
+AnyPolled = PolledEndpoint[Any, Any]
 REPEATED = 2
 """Probes of the lowest load that must break the SLO before a search ends without a capacity."""
 
@@ -59,12 +61,12 @@ def find_capacity(request: CapacityRequest) -> CapacityResult:
     """Open the candidate as a deployment would, and search for its capacity.
 
     Raises:
-        EvaluationError: If a request fails or returns fewer tokens than requested; with the cause
-            "not applied" if a choice did not take effect.
+        EvaluationError: If a request fails or its response is not complete; with the cause "not
+            applied" if a choice did not take effect.
     """
     made, search = highest_set(read_request_sets(request.requests)), request.search
     catalog = catalog_for(request.workload)
-    endpoint = cast(GenerationEndpoint, open_candidate(request.candidate, request.configuration))
+    endpoint = cast(AnyPolled, open_candidate(request.candidate, request.configuration))
     try:
         made.interface.respond(endpoint, made.requests[0])
         with no_collection():
@@ -80,7 +82,7 @@ def find_capacity(request: CapacityRequest) -> CapacityResult:
 
 
 def search_capacity(
-    endpoint: GenerationEndpoint, made: RequestSet, search: CapacitySearch
+    endpoint: AnyPolled, made: RequestSet, search: CapacitySearch
 ) -> list[ProbeResult]:
     """Probe loads until the capacity is precise, all probes are used, or the time is up.
 
@@ -88,6 +90,7 @@ def search_capacity(
         EvaluationError: If no probe ended in time (cause "timeout").
     """
     found: list[ProbeResult] = []
+    interface = cast(PolledInterface[Any, Any, AnyPolled], made.interface)
     start_s = time.perf_counter()
     while len(found) < MOST_PROBES and not _ends([one.probe for one in found], search):
         left_s = start_s + search.limit_s - time.perf_counter()
@@ -101,6 +104,7 @@ def search_capacity(
             probed_level([one.probe for one in found], search),
             search.seconds,
             seed=search.seed + len(found),
+            repeated=interface.repeated,
             limit_s=left_s,
         )
         if result is None:

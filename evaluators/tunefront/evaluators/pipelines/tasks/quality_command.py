@@ -21,8 +21,8 @@ from tunefront.evaluators.interfaces.generation import (
 )
 from tunefront.evaluators.workloads.quality import Quality
 from tunefront.evaluators.workloads.sources.hub import load_processor
+from tunefront.evaluators.workloads.sources.own_quality import with_scores
 from tunefront.evaluators.workloads.text_generation.quality_command import command_scores
-from tunefront.evaluators.workloads.text_generation.user_quality import with_scores
 from tunefront.evaluators.workloads.text_generation.workload import TextGeneration
 from tunefront.spaces import EvaluationError, WorkloadError
 

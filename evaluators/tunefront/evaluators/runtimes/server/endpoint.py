@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from tunefront.evaluators.interfaces.endpoint import Facts
+from tunefront.evaluators.interfaces.endpoint import Endpoint, Facts
 from tunefront.evaluators.interfaces.generation import (
     GenerationEndpoint,
     GenerationRequest,
@@ -37,7 +37,66 @@ class _Response:
     last: int = 0
 
 
-class ServerEndpoint(GenerationEndpoint):
+class OpenServer(Endpoint):
+    """A server and the connections to it.
+
+    Args:
+        url: Address of the server.
+        spec: How it is called.
+        process: Its process; None if it runs elsewhere.
+        facts: What was read from the process, by choice name.
+
+    Raises:
+        EvaluationError: If the environment variable of the key is not set (cause "unsupported").
+    """
+
+    def __init__(
+        self,
+        url: str,
+        spec: ServerSpec,
+        process: ServerProcess | None,
+        facts: Mapping[str, Value],
+    ) -> None:
+        self._process, self._facts = process, facts
+        self._streams = HttpStreams(
+            url, _headers(spec.api_key), -1 if process is None else process.messages
+        )
+
+    def facts(self) -> Facts:
+        """Return what was read from the server's process when it was ready."""
+        return self._facts
+
+    def processes(self) -> Sequence[int] | None:
+        """Return the server's process; None if it runs elsewhere."""
+        return None if self._process is None else (self._process.pid,)
+
+    def close(self) -> None:
+        """Close the connections and stop the server."""
+        self._streams.close()
+        if self._process is not None:
+            self._process.close()
+
+    def _arrivals(self, timeout_s: float) -> Sequence[StreamPart]:
+        """Return what has arrived of responses.
+
+        Raises:
+            EvaluationError: If the server has ended, with its last lines.
+        """
+        arrivals = self._streams.poll(timeout_s)
+        if self._process is not None:
+            self._process.check()
+        if any(one.broken for one in arrivals):
+            self._check_after_loss()
+        return arrivals
+
+    def _check_after_loss(self) -> None:
+        """Raise the error of a server that has ended, or ends now that a connection is lost."""
+        if self._process is not None:
+            self._process.wait_for_end(CRASH_S)
+            self._process.check()
+
+
+class ServerEndpoint(OpenServer, GenerationEndpoint):
     """A server and the streams of its responses.
 
     Tokens count as they arrive: those whose ids the server sends, else one for each event with
@@ -66,10 +125,7 @@ class ServerEndpoint(GenerationEndpoint):
         process: ServerProcess | None,
         facts: Mapping[str, Value],
     ) -> None:
-        self._process, self._facts = process, facts
-        self._streams = HttpStreams(
-            url, _headers(spec.api_key), -1 if process is None else process.messages
-        )
+        super().__init__(url, spec, process, facts)
         try:
             self.address = (url, self._model_name())
             self._caller = Caller(
@@ -120,11 +176,7 @@ class ServerEndpoint(GenerationEndpoint):
             now = time.perf_counter()
             ended, self._cancelled = self._cancelled, []
             return [TokenEvent(request=one, tokens=(), arrival_s=now, end=True) for one in ended]
-        arrivals = self._streams.poll(timeout_s)
-        if self._process is not None:
-            self._process.check()
-        if any(one.broken for one in arrivals):
-            self._check_after_loss()
+        arrivals = self._arrivals(timeout_s)
         return [self._event(one) for one in arrivals if one.events or one.end]
 
     def cancel(self, request: int) -> None:
@@ -132,26 +184,6 @@ class ServerEndpoint(GenerationEndpoint):
         if self._streams.drop(request):
             del self._responses[request]
             self._cancelled.append(request)
-
-    def facts(self) -> Facts:
-        """Return what was read from the server's process when it was ready."""
-        return self._facts
-
-    def processes(self) -> Sequence[int] | None:
-        """Return the server's process; None if it runs elsewhere."""
-        return None if self._process is None else (self._process.pid,)
-
-    def close(self) -> None:
-        """Close the connections and stop the server."""
-        self._streams.close()
-        if self._process is not None:
-            self._process.close()
-
-    def _check_after_loss(self) -> None:
-        """Raise the error of a server that has ended, or ends now that a connection is lost."""
-        if self._process is not None:
-            self._process.wait_for_end(CRASH_S)
-            self._process.check()
 
     def _event(self, arrival: StreamPart) -> TokenEvent:
         response = self._responses[arrival.number]

@@ -1,6 +1,6 @@
-"""What the engine `server` supports and requires."""
+"""What the engine `server` supports."""
 
-from tunefront.spaces import Extension, Requirement
+from tunefront.spaces import Extension
 
 NAME = "server"
 """The runtime of a workload with the key `server`; it is never written in an experiment."""
@@ -20,8 +20,7 @@ EXTENSION = Extension(
         "kv_cache_bits": frozenset({16}),
         "max_batch": None,
     },
-    requires=(Requirement(distribution="transformers", extra="hf"),),
-    interfaces=frozenset({"generation"}),
+    interfaces=frozenset({"generation", "http"}),
     imports={
         "open": ("h11", "psutil", "numpy", "transformers.models.auto.tokenization_auto"),
     },

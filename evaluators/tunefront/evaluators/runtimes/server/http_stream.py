@@ -1,4 +1,4 @@
-"""Streams of server-sent events over HTTP, many at a time in one thread."""
+"""Streams of server-sent events and whole responses over HTTP, many at a time in one thread."""
 
 import http.client
 import json
@@ -19,7 +19,9 @@ CONNECT_S = 30.0
 """Seconds in which a connection must be made, and a request without a stream answered."""
 BLOCK_BYTES = 2**16
 REFUSAL_CHARACTERS = 300
-_STREAM = "text/event-stream"
+SUCCESS = range(200, 300)
+"""Status codes of success."""
+_STREAM, _JSON = "text/event-stream", "application/json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,7 @@ class StreamPart:
         number: Number of the stream.
         arrival_s: When, by `time.perf_counter`.
         events: The texts of its events.
+        content: The content of a whole response that has ended.
         end: Whether the stream has ended.
         error: Why it ended before its time; empty if it did not.
         broken: Whether the connection was lost.
@@ -38,6 +41,7 @@ class StreamPart:
     number: int
     arrival_s: float
     events: tuple[str, ...] = ()
+    content: bytes = b""
     end: bool = False
     error: str = ""
     broken: bool = False
@@ -45,15 +49,20 @@ class StreamPart:
 
 @dataclass(slots=True)
 class _Stream:
-    """A stream in progress: its connection, and what was read of its next event."""
+    """A response in progress: its connection, and what was read of its next event.
+
+    A whole one is no stream of events: its content is kept until its end.
+    """
 
     number: int
     connection: socket.socket
     http: h11.Connection
+    whole: bool = False
     status: int = 0
     rest: bytes = b""
     refusal: bytes = b""
     events: list[str] = field(default_factory=list)
+    content: list[bytes] = field(default_factory=list)
     end: bool = False
 
 
@@ -105,15 +114,26 @@ class HttpStreams:
         Raises:
             EvaluationError: If the server can't be reached (cause "crash").
         """
-        content = json.dumps(body).encode()
-        head = {
-            **self._headers,
-            "Content-Type": "application/json",
-            "Accept": _STREAM,
-            "Content-Length": str(len(content)),
-        }
+        head = {"Content-Type": _JSON, "Accept": _STREAM}
+        return self._send("POST", path, head, json.dumps(body).encode(), whole=False)
+
+    def send(self, method: str, path: str, headers: Mapping[str, str], content: bytes) -> int:
+        """Send a request for a whole response and return its number.
+
+        Raises:
+            EvaluationError: If the server can't be reached (cause "crash").
+        """
+        head = {"Accept": _JSON, **({"Content-Type": _JSON} if content else {})}
+        written = {name.lower() for name in headers}
+        own = {name: text for name, text in head.items() if name.lower() not in written}
+        return self._send(method, path, {**own, **headers}, content, whole=True)
+
+    def _send(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes, *, whole: bool
+    ) -> int:
+        head = {**self._headers, **headers, "Content-Length": str(len(content))}
         connection, protocol = self._connection()
-        request = h11.Request(method="POST", target=self._base + path, headers=list(head.items()))
+        request = h11.Request(method=method, target=self._base + path, headers=list(head.items()))
         sent = (request, h11.Data(data=content), h11.EndOfMessage())
         try:
             connection.settimeout(CONNECT_S)
@@ -123,7 +143,7 @@ class HttpStreams:
             connection.close()
             raise self._unreachable(error) from error
         self._number += 1
-        stream = _Stream(number=self._number, connection=connection, http=protocol)
+        stream = _Stream(number=self._number, connection=connection, http=protocol, whole=whole)
         self._streams[self._number] = stream
         self._selector.register(connection, selectors.EVENT_READ, stream)
         return self._number
@@ -197,6 +217,7 @@ class HttpStreams:
             number=stream.number,
             arrival_s=now,
             events=events,
+            content=b"".join(stream.content) if stream.end else b"",
             end=stream.end or broken,
             error=error,
             broken=broken,
@@ -209,7 +230,8 @@ class HttpStreams:
             if isinstance(part, h11.Response):
                 stream.status = part.status_code
                 kinds = dict(part.headers).get(b"content-type", b"").decode()
-                if part.status_code == http.client.OK and not kinds.startswith(_STREAM):
+                events = stream.whole or kinds.startswith(_STREAM)
+                if part.status_code == http.client.OK and not events:
                     stream.refusal = f"it has the content type {kinds or 'none'}: ".encode()
             elif isinstance(part, h11.Data):
                 self._content(stream, bytes(part.data))
@@ -220,7 +242,10 @@ class HttpStreams:
                 return
 
     def _content(self, stream: _Stream, data: bytes) -> None:
-        if stream.status != http.client.OK or stream.refusal:
+        if stream.whole and stream.status in SUCCESS:
+            stream.content.append(data)
+            return
+        if stream.whole or stream.status != http.client.OK or stream.refusal:
             stream.refusal = (stream.refusal + data)[:BLOCK_BYTES]
             return
         *lines, stream.rest = (stream.rest + data).split(b"\n")
@@ -255,8 +280,13 @@ def _is_open(connection: socket.socket) -> bool:
 
 
 def _refusal(stream: _Stream) -> str:
-    """Return why a complete response is no stream of events; empty if it is one."""
+    """Return why a complete response is not what is wanted; empty if it is.
+
+    That is a stream of events, or of a whole response a status of success.
+    """
     text = " ".join(stream.refusal.decode(errors="replace").split())[:REFUSAL_CHARACTERS]
-    if stream.status != http.client.OK:
+    if stream.whole and stream.status in SUCCESS:
+        return ""
+    if stream.whole or stream.status != http.client.OK:
         return f"status {stream.status}: {text}"
     return f"the response is no stream of events: {text}" if text else ""

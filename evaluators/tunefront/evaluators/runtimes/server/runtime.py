@@ -1,4 +1,7 @@
-"""The engine `server`: a candidate is how the server is started, the tokenizer, and the model."""
+"""The engine `server`: a candidate is how the server is started, the model, and its tokenizer.
+
+The interface `http` has no tokens, and so no tokenizer.
+"""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -10,22 +13,26 @@ import psutil
 
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.interfaces.endpoint import Facts
-from tunefront.evaluators.interfaces.generation import GenerationEndpoint, ServerSpec
-from tunefront.evaluators.interfaces.generation.server_spec import FOLDER, MODEL_FOLDER, PORT
+from tunefront.evaluators.interfaces.generation import ServerSpec
+from tunefront.evaluators.interfaces.http import Http
+from tunefront.evaluators.interfaces.polled.server_spec import FOLDER, MODEL_FOLDER, PORT
 from tunefront.evaluators.isolation.child.environment import COMPILE_THREADS
 from tunefront.evaluators.isolation.codec import from_plain, to_plain
 from tunefront.evaluators.measures.processes import started_with
 from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.spaces import Configuration, EvaluationError, Value
 
-from .endpoint import ServerEndpoint
+from .endpoint import OpenServer, ServerEndpoint
 from .extension import NAME
+from .http_endpoint import HttpServer
 from .process import LOOPBACK, ServerProcess, free_port
 from .protocol import Tokenizer
-from .script import SERVE, run_script, serve_script
+from .script import SERVE, http_run_script, run_script, serve_script
 
 SERVER_SETTING = "server"
 """Setting of a build: how the server is started and called."""
+OVER_HTTP = "over_http"
+"""Setting of a build: whether the interface is `http`; it generates text without this setting."""
 TOKENIZER = "tokenizer"
 """Folder of the tokenizer in a candidate; the model is in `MODEL_FOLDER`."""
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -34,7 +41,10 @@ _OF_TRIALS = frozenset({COMPILE_THREADS, "OPENBLAS_NUM_THREADS", "TOKENIZERS_PAR
 
 
 class Server(Runtime):
-    """A command that starts a server with the OpenAI-compatible interface, or a running server."""
+    """A command that starts a server, or the address of a running one.
+
+    It has the OpenAI-compatible interface, or any other over HTTP for the interface `http`.
+    """
 
     name = NAME
 
@@ -44,7 +54,8 @@ class Server(Runtime):
         """Write the tokenizer, and links to the model's files if the command names the model.
 
         Raises:
-            EvaluationError: If the workload has no server or no tokenizer (cause "unsupported").
+            EvaluationError: If the workload has no server, or generates text without a tokenizer
+                (cause "unsupported").
         """
         spec = source.server
         if spec is None:
@@ -52,26 +63,23 @@ class Server(Runtime):
                 "runtime server needs the key workload.server, but the workload has none",
                 cause="unsupported",
             )
-        checkpoint = source.checkpoint()
-        _write_tokenizer(checkpoint, folder / TOKENIZER)
+        over_http = source.interface == Http.name
+        if not over_http:
+            _write_tokenizer(source.checkpoint(), folder / TOKENIZER)
         if MODEL_FOLDER in spec.placeholders:
-            for path in checkpoint.rglob("*"):
-                if path.is_file():
-                    link = folder / MODEL_FOLDER / path.relative_to(checkpoint)
-                    link.parent.mkdir(parents=True, exist_ok=True)
-                    link.symlink_to(path.resolve())
-        return {SERVER_SETTING: to_plain(spec)}
+            _link_files(source.checkpoint(), folder / MODEL_FOLDER)
+        return {SERVER_SETTING: to_plain(spec), **({OVER_HTTP: True} if over_http else {})}
 
-    def open(self, built: Built, configuration: Configuration) -> GenerationEndpoint:
+    def open(self, built: Built, configuration: Configuration) -> OpenServer:
         """Start the server and wait until it is ready.
 
         Raises:
             EvaluationError: If it does not become ready, see `ServerProcess`, or does not answer
                 in the interface.
         """
-        spec, tokenizer = _spec_of(built), Tokenizer(built.folder / TOKENIZER)
+        spec = _spec_of(built)
         if spec.url:
-            return ServerEndpoint(spec.url, spec, tokenizer, None, {"runtime": NAME})
+            return _endpoint(built, spec.url, None, {"runtime": NAME})
         port = free_port()
         values = {
             **_values(spec, configuration),
@@ -88,7 +96,7 @@ class Server(Runtime):
         except BaseException:
             process.close()
             raise
-        return ServerEndpoint(f"http://{LOOPBACK}:{port}", spec, tokenizer, process, facts)
+        return _endpoint(built, f"http://{LOOPBACK}:{port}", process, facts)
 
     def deployment(self, built: Built, configuration: Configuration) -> Deployment | None:
         """Return a script that starts the server and calls it, and one that only starts it.
@@ -100,9 +108,11 @@ class Server(Runtime):
             return None
         words = spec.filled({**_values(spec, configuration), FOLDER: spec.folder})
         on_cpu = configuration["device"] == "cpu"
+        over_http = OVER_HTTP in built.settings
+        script = http_run_script if over_http else run_script
         return Deployment(
-            script=run_script(spec, words, configuration.integer("threads"), on_cpu=on_cpu),
-            requirements=("transformers",),
+            script=script(spec, words, configuration.integer("threads"), on_cpu=on_cpu),
+            requirements=() if over_http else ("transformers",),
             not_served=f"`sh {SERVE} PORT` starts the measured server itself",
             program=words[0],
             files={SERVE: serve_script(words, on_cpu=on_cpu)},
@@ -128,6 +138,23 @@ def flags_not_applied(
 
 def _spec_of(built: Built) -> ServerSpec:
     return from_plain(ServerSpec, built.settings[SERVER_SETTING])
+
+
+def _endpoint(built: Built, url: str, process: ServerProcess | None, facts: Facts) -> OpenServer:
+    """Return the endpoint of a server that is ready."""
+    spec = _spec_of(built)
+    if OVER_HTTP in built.settings:
+        return HttpServer(url, spec, process, facts)
+    return ServerEndpoint(url, spec, Tokenizer(built.folder / TOKENIZER), process, facts)
+
+
+def _link_files(checkpoint: Path, folder: Path) -> None:
+    """Fill a folder with links to all files of the model."""
+    for path in checkpoint.rglob("*"):
+        if path.is_file():
+            link = folder / path.relative_to(checkpoint)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path.resolve())
 
 
 def _values(spec: ServerSpec, configuration: Configuration) -> dict[str, Value]:

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 
 from tunefront.evaluators.interfaces.generation import ServerSpec
-from tunefront.evaluators.interfaces.generation.server_spec import MODEL_FOLDER, PORT
+from tunefront.evaluators.interfaces.polled.server_spec import MODEL_FOLDER, PORT
 
 from .protocol import PATHS
 
@@ -45,23 +45,34 @@ def run_script(spec: ServerSpec, words: Sequence[str], threads: int, *, on_cpu: 
         threads: Cores that it was measured on.
         on_cpu: Whether GPUs are hidden from it.
     """
-    return _SCRIPT.format(
-        command=list(words),
-        ready=spec.ready,
-        start_s=spec.start_s,
-        path=PATHS[spec.api],
-        chat=spec.api == "chat",
-        as_text=spec.api == "chat" or spec.prompts == "text",
-        threads=threads,
-        hidden='{"CUDA_VISIBLE_DEVICES": ""}' if on_cpu else "{}",
+    about = (
+        "Generates text with the measured server. Needs its program, and transformers for texts."
     )
+    head = _BEGINNING.format(about=about, imports="import functools\n", command=list(words))
+    constants = _FORM.format(
+        chat=spec.api == "chat", as_text=spec.api == "chat" or spec.prompts == "text"
+    )
+    start = _start(spec, threads, on_cpu=on_cpu)
+    return head + constants + start + _GENERATE.format(path=PATHS[spec.api])
 
 
-_SCRIPT = '''\
-"""Generates text with the measured server. Needs its program, and transformers for texts."""
+def http_run_script(spec: ServerSpec, words: Sequence[str], threads: int, *, on_cpu: bool) -> str:
+    """Return a Python script that starts the server, and sends it a request; see `run_script`."""
+    about = "Sends requests to the measured server. Needs its program."
+    head = _BEGINNING.format(about=about, imports="", command=list(words))
+    return head + _start(spec, threads, on_cpu=on_cpu) + _CALL.format(api_key=spec.api_key)
+
+
+def _start(spec: ServerSpec, threads: int, *, on_cpu: bool) -> str:
+    """Return the functions that start and stop the server."""
+    hidden = '{"CUDA_VISIBLE_DEVICES": ""}' if on_cpu else "{}"
+    return _START.format(ready=spec.ready, start_s=spec.start_s, threads=threads, hidden=hidden)
+
+
+_BEGINNING = '''\
+"""{about}"""
 import atexit
-import functools
-import json
+{imports}import json
 import os
 import pathlib
 import signal
@@ -72,10 +83,14 @@ import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 COMMAND = {command}
+'''
+_FORM = '''\
 CHAT = {chat}
 """Whether the server applies the chat template itself."""
 AS_TEXT = {as_text}
 """Whether prompts are sent as texts."""
+'''
+_START = '''\
 
 
 def load():
@@ -121,7 +136,8 @@ def answers(address):
             return answer.status == 200
     except OSError:
         return False
-
+'''
+_GENERATE = '''
 
 @functools.cache
 def tokenizer():
@@ -175,4 +191,24 @@ def tokens_in(event):
 def run(model, prompt, new_tokens):
     """Token ids in, a list of token ids out."""
     return list(stream(model, prompt, new_tokens, natural=False))
+'''
+_CALL = '''
+
+def run(address, request):
+    """A request in, the value at its path into the response out."""
+    headers = {{"Content-Type": "application/json", **request["headers"]}}
+    key = os.environ.get("{api_key}")
+    if key:
+        headers["Authorization"] = f"Bearer {{key}}"
+    sent = urllib.request.Request(
+        address + request["path"],
+        request["body"].encode() or None,
+        headers,
+        method=request["method"],
+    )
+    with urllib.request.urlopen(sent) as answer:
+        value = json.load(answer)
+    for name in filter(None, request["response"].split(".")):
+        value = value[int(name)] if isinstance(value, list) else value[name]
+    return value
 '''

@@ -1,7 +1,5 @@
 """Scores of given tokens: loss, and divergence from the reference's scores."""
 
-import re
-import string
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +14,6 @@ KEPT_TOKENS = 64
 """Most likely tokens of a position whose log-probabilities are kept of the reference."""
 _SMALLEST = 1e-12
 """Smallest probability of all other tokens together: a float32 sum has no smaller error."""
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
 Logits = Callable[[Sequence[int]], Iterator[Array]]
 """Yields the scores of every next token, see `Scorer.logits`."""
 
@@ -180,19 +177,6 @@ def agreement(tokens: Sequence[int], expected: Sequence[int]) -> float:
     pairs = enumerate(zip(tokens, expected, strict=False))
     same = next((place for place, (own, other) in pairs if own != other), None)
     return (min(len(tokens), len(expected)) if same is None else same) / len(expected)
-
-
-def same_answer(response: str, answer: str) -> bool:
-    """Return whether two texts are equal without case, punctuation, articles and spaces.
-
-    The normalization is that of SQuAD (Rajpurkar et al. 2016).
-    """
-    return _plain(response) == _plain(answer)
-
-
-def _plain(text: str) -> str:
-    letters = "".join(c for c in text.lower() if c not in string.punctuation)
-    return " ".join(_ARTICLES.sub(" ", letters).split())
 
 
 def packed(parts: Iterable[Sequence[int]]) -> tuple[Array, Array]:

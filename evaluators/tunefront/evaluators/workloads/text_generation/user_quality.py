@@ -1,24 +1,18 @@
 """Quality by the user's own function, which chooses the prompts itself, or by own scores."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
-
-import numpy as np
 
 from tunefront.evaluators.interfaces.generation import (
     GenerationEndpoint,
     GenerationRequest,
     generate,
 )
-from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.statistics.estimates import mean_of
-from tunefront.evaluators.statistics.measurement import Measurement
 from tunefront.evaluators.workloads.quality import Quality
 from tunefront.evaluators.workloads.sources.callables import call, scores_of
+from tunefront.evaluators.workloads.sources.own_quality import with_scores
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration, WorkloadError, named_error
-from tunefront.spaces.metric import Metric
 
 from .prompts import PromptReader, check_length, context_of
 
@@ -26,47 +20,6 @@ PromptText = str | Sequence[Mapping[str, str]]
 """A prompt of the user's function: a text, or chat messages with `role` and `content`."""
 GenerateTexts = Callable[..., list[str]]
 """The function `generate(prompts, max_tokens=None)` that the user's function receives."""
-
-
-def own_metric(spec: WorkloadSpec, others: Sequence[Metric]) -> Metric:
-    """Return the metric of the user's quality function.
-
-    Args:
-        spec: The workload.
-        others: The task's own metrics.
-
-    Raises:
-        WorkloadError: If one of them has its name.
-    """
-    if spec.metric in [metric.name for metric in others]:
-        raise WorkloadError(
-            f"metric: {spec.metric} is a metric of task {spec.task}; name what {spec.own_quality} "
-            "returns otherwise"
-        )
-    return Metric(
-        name=spec.metric,
-        unit="",
-        direction=spec.direction,
-        summary=f"what {spec.own_quality} returns",
-    )
-
-
-def with_scores(quality: Quality, metric: str, items: Array) -> Quality:
-    """Return the quality with own scores as the primary metric.
-
-    Args:
-        quality: The quality over the rows of the data.
-        metric: Name of the metric.
-        items: The scores, shape `(items,)`; a single one is exact.
-    """
-    single = Measurement.exact(float(items[0]), "")
-    found = mean_of(items) if len(items) > 1 else single
-    return replace(
-        quality,
-        metrics={metric: found, **quality.metrics},
-        items=items,
-        weights=np.ones_like(items),
-    )
 
 
 class UserQuality:

@@ -29,6 +29,7 @@ from tunefront.evaluators.workloads.sequential import (
     sample_of,
     sampled,
 )
+from tunefront.evaluators.workloads.sources.answers import EXACT_MATCH, same_answer
 from tunefront.evaluators.workloads.sources.callables import files_of
 from tunefront.evaluators.workloads.sources.hub import (
     load_auto,
@@ -37,6 +38,8 @@ from tunefront.evaluators.workloads.sources.hub import (
     load_processor,
     local_files,
 )
+from tunefront.evaluators.workloads.sources.own_quality import own_metric
+from tunefront.evaluators.workloads.sources.trace import Arrival, read_trace
 from tunefront.evaluators.workloads.spec import TEXT_GENERATION, WorkloadSpec
 from tunefront.spaces import Configuration, GenerationMemory, WorkloadError
 from tunefront.spaces.metric import Metric
@@ -52,9 +55,8 @@ from .prompts import (
     read_prompts,
 )
 from .quality_command import command_files
-from .scoring import TokenScores, agreement, logits_of, same_answer, score_tokens
-from .trace import Arrival, read_trace
-from .user_quality import UserQuality, own_metric
+from .scoring import TokenScores, agreement, logits_of, score_tokens
+from .user_quality import UserQuality
 
 NO_TOKENS = "(nothing)"
 """Output text of an example whose response is empty as text."""
@@ -81,16 +83,6 @@ TOKEN_AGREEMENT = Metric(
     lowest=0.0,
     highest=1.0,
 )
-EXACT_MATCH = Metric(
-    name="exact_match",
-    unit="",
-    direction="maximize",
-    summary="share of responses that equal the answer",
-    lowest=0.0,
-    highest=1.0,
-)
-
-
 SCORED = (PERPLEXITY, KL_DIVERGENCE)
 """Metrics that need scores of given tokens."""
 NO_SCORES = "a server returns no scores of given tokens"

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tunefront.evaluators import Metric, WorkloadSpec, metrics_left_out
-from tunefront.evaluators.interfaces.generation import SLO_PRESETS
-from tunefront.evaluators.interfaces.generation.capacity import CAPACITY
+from tunefront.evaluators.interfaces.generation import SLO_PRESETS, Generation
+from tunefront.evaluators.interfaces.http import Http
+from tunefront.evaluators.interfaces.polled.capacity import CAPACITY
+from tunefront.evaluators.workloads.spec import HTTP
 from tunefront.search.experiment.metrics import metrics_of, why_not_measured
 from tunefront.search.experiment.objective import Limit, Objective, check_direction
 from tunefront.spaces import ExperimentError, did_you_mean
@@ -41,26 +43,32 @@ class ComparisonResolver:
         )
 
     def _check_capacity(self) -> None:
-        """Refuse a capacity without an SLO, finalists, or a task that generates text."""
+        """Refuse a capacity without an SLO, finalists, or requests under a load."""
         section, key = self.file.section, ["confirmation", CAPACITY.name]
         if section.confirmation.capacity is None:
             return
         if CAPACITY.name not in metrics_left_out(self.workload):
             raise self.file.fail(
                 key,
-                f"only tasks that generate text have a capacity, but the task is "
+                f"only tasks that generate text, and {HTTP}, have a capacity, but the task is "
                 f"{self.workload.task}; remove the key",
             )
         if not self.workload.slo:
             raise self.file.fail(
                 key,
                 "it needs the limits that requests must keep: add the key workload.slo, such as "
-                f"{{ttft_ms: 500, tpot_ms: 50}} or {' or '.join(SLO_PRESETS)}",
+                + self._slo_example(),
             )
         if not section.confirmation.finalists:
             raise self.file.fail(
                 key, f"it {FINALISTS_ONLY}, but confirmation.finalists is 0; raise it"
             )
+
+    def _slo_example(self) -> str:
+        """Return limits as a user writes them, and the presets of generated text."""
+        if self.workload.task == HTTP:
+            return Http.slo_example
+        return f"{Generation.slo_example} or {' or '.join(SLO_PRESETS)}"
 
     def objectives(self, metrics: Mapping[str, Metric]) -> tuple[Objective, ...]:
         """Return the objectives."""

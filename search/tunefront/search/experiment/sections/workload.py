@@ -14,7 +14,8 @@ from tunefront.evaluators import (
     prepared_folder,
 )
 from tunefront.evaluators.interfaces.generation import Generation, LoadSpec, ServerSpec, slo_of
-from tunefront.evaluators.workloads.spec import CUSTOM
+from tunefront.evaluators.interfaces.http import Http, RequestTemplate
+from tunefront.evaluators.workloads.spec import CUSTOM, HTTP
 from tunefront.search.experiment.document import slug_of
 from tunefront.search.experiment.experiment import Prepare
 from tunefront.spaces import (
@@ -128,10 +129,13 @@ class WorkloadResolver:
         fields["direction"] = self._direction()
         if isinstance(quality := fields["quality"], dict):
             fields["quality"], fields["quality_command"] = None, quality["command"]
-        self._check_generates(catalog, task)
+        self._check_loaded(catalog, task)
+        self._check_called(task)
         load = fields.pop("load")
-        fields["server"] = server
+        fields |= {"server": server, "model": fields["model"] or ""}
+        fields["response"] = fields["response"] or ""
         try:
+            fields["request"] = self._request()
             fields["slo"] = slo_of(fields["slo"])
             return WorkloadSpec(
                 load=LoadSpec(**load) if any(v not in (None, ()) for v in load.values()) else None,
@@ -143,10 +147,28 @@ class WorkloadResolver:
         except WorkloadError as error:
             raise self.file.fail(["workload"], error) from error
 
-    def _check_generates(self, catalog: Catalog, task: str) -> None:
-        """Refuse a load or an SLO of a task that does not generate text."""
+    def _request(self) -> RequestTemplate | None:
+        """Return the template of requests over HTTP; None if it is not written."""
+        written = self.file.section.workload.request.model_dump(exclude_unset=True)
+        return RequestTemplate(**{"path": "", **written}) if written else None
+
+    def _check_called(self, task: str) -> None:
+        """Refuse a missing model, which only `http` can do without, and keys that it can't use."""
+        workload = self.file.section.workload
+        if task != HTTP and workload.model is None:
+            raise self.file.fail(["workload", "model"], "this key is needed, but it is missing")
+        for name in ("api", "prompts") if task == HTTP else ():
+            if getattr(workload.server, name) is not None:
+                raise self.file.fail(
+                    ["workload", "server", name],
+                    f"requests of task {task} are those of workload.request; remove the key",
+                )
+
+    def _check_loaded(self, catalog: Catalog, task: str) -> None:
+        """Refuse a load, an SLO or a server of a task whose requests are not sent under a load."""
         interfaces = catalog.extension(task).interfaces
-        if Generation.name in interfaces and "workload" in catalog.extension(task).provides:
+        loaded = interfaces & {Generation.name, Http.name}
+        if loaded and "workload" in catalog.extension(task).provides:
             return
         keys = {"load", "slo", "server"}
         written = self.file.section.workload.model_dump(include=keys, exclude_defaults=True)
@@ -154,8 +176,8 @@ class WorkloadResolver:
             if values:
                 raise self.file.fail(
                     ["workload", key],
-                    f"only tasks that generate text have it, but the task is {task}; remove the "
-                    "key",
+                    f"only tasks that generate text, and {HTTP}, have it, but the task is {task}; "
+                    "remove the key",
                 )
 
     def _direction(self) -> Direction:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tunefront.evaluators import EvaluationSettings
-from tunefront.evaluators.interfaces.generation.capacity import CapacityResult, CapacitySearch
+from tunefront.evaluators.interfaces.polled.capacity import CapacityResult, CapacitySearch
 from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.evaluators.statistics.formatting import with_interval
 from tunefront.search.cluster.jobs import CapacityJob

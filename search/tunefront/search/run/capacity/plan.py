@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from tunefront.evaluators.interfaces.generation.capacity import CapacityKind
-from tunefront.evaluators.interfaces.generation.metrics import REQUESTS_PER_SECOND
+from tunefront.evaluators.interfaces.polled.capacity import CapacityKind
+from tunefront.evaluators.interfaces.polled.metrics import REQUESTS_PER_SECOND
 from tunefront.evaluators.statistics.capacity import MOST_PROBES
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.front.picks import front_of

@@ -10,8 +10,8 @@ import pytest
 from tunefront.evaluators.interfaces.generation import LoadSpec
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.pipelines.keys import trace_content
+from tunefront.evaluators.workloads.sources.trace import Arrival, read_trace
 from tunefront.evaluators.workloads.spec import WorkloadSpec
-from tunefront.evaluators.workloads.text_generation.trace import Arrival, read_trace
 from tunefront.evaluators.workloads.text_generation.workload import TextGeneration
 from tunefront.spaces import WorkloadError
 

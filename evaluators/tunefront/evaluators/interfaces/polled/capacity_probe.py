@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,26 +20,27 @@ from .capacity import (
     ProbeResult,
     probe_load,
 )
-from .endpoint import GenerationEndpoint
+from .endpoint import PolledEndpoint, PolledRequest, Repeat, RepeatedT
 from .load_generator import LoadGenerator, SentRequest
 from .metrics import SLO_SAMPLES
-from .requests import GenerationRequest, distinct_requests
 from .timed_block import BETWEEN_TOKENS, FIRST_TOKEN, GAPS, check_busy
 
 CHECK_S = 1.0
 """Seconds between two counts of failed requests, after which an overloaded probe ends."""
 MOST_DURATIONS = 2.0
-"""Largest duration of a closed loop whose requests are few, in durations of a probe."""
+"""Largest duration of a closed loop whose requests are few, in durations of a probe; after it the
+probe ends with the first request that counts."""
 
 
 def run_probe(
-    endpoint: GenerationEndpoint,
-    requests: Sequence[GenerationRequest],
+    endpoint: PolledEndpoint[RepeatedT, Any],
+    requests: Sequence[RepeatedT],
     slo: Mapping[str, float],
     kind: CapacityKind,
     level: float,
     seconds: float,
     seed: int,
+    repeated: Repeat[RepeatedT],
     limit_s: float = math.inf,
 ) -> ProbeResult | None:
     """Run an endpoint at a load, and compare each request with the SLO.
@@ -51,12 +53,13 @@ def run_probe(
 
     Args:
         endpoint: The endpoint.
-        requests: The requests, which are sent again and again, with other beginnings.
+        requests: The requests, which are sent again and again.
         slo: The limits of a request in ms, by metric.
         kind: What the level counts.
         level: The load.
         seconds: Seconds of the probe.
         seed: Seed of the times and of the beginnings of prompts.
+        repeated: Yields the requests again and again.
         limit_s: Seconds until the probe must have ended.
 
     Returns:
@@ -68,7 +71,9 @@ def run_probe(
             speed.
     """
     wanted = probe_load(kind, level, seconds, seed)
-    probe = _Probe(endpoint, requests, slo, wanted, seconds, limit_s)
+    most_parts = max(one.most_parts for one in requests)
+    turned = repeated(requests, seed, 0, 1)
+    probe = _Probe(endpoint, turned, most_parts, slo, wanted, seconds, limit_s)
     times = probe.run()
     if times is None:
         return None
@@ -85,8 +90,9 @@ class _Probe:
 
     def __init__(
         self,
-        endpoint: GenerationEndpoint,
-        requests: Sequence[GenerationRequest],
+        endpoint: PolledEndpoint[Any, Any],
+        requests: Iterator[PolledRequest[Any]],
+        most_parts: int,
         slo: Mapping[str, float],
         wanted: ProbeLoad,
         seconds: float,
@@ -96,8 +102,8 @@ class _Probe:
         self._wanted = wanted
         self._seconds = seconds
         self._run = LoadGenerator(endpoint, wanted.load)
-        self._requests = distinct_requests(requests, wanted.load.seed)
-        longest_s = _longest_s(slo, max(one.new_tokens for one in requests))
+        self._requests = requests
+        longest_s = _longest_s(slo, most_parts)
         queued = bool(wanted.requests)
         self._longest_s = seconds if queued and math.isinf(longest_s) else longest_s
         self._sent: list[int] = []
@@ -151,7 +157,8 @@ class _Probe:
         durations = (time.perf_counter() - self._start_s) / self._seconds
         if durations < 1:
             return False
-        return durations >= MOST_DURATIONS or len(self._counted()) >= FEWEST_REQUESTS
+        counted = len(self._counted())
+        return counted >= FEWEST_REQUESTS or (durations >= MOST_DURATIONS and counted > 0)
 
     def _overloaded(self) -> bool:
         """Return whether so many requests of an open loop have failed that the load is too high."""
@@ -173,16 +180,16 @@ class _Probe:
         return [self._run.runs_any([number]) for number in numbers]
 
 
-def _longest_s(slo: Mapping[str, float], tokens: int) -> float:
+def _longest_s(slo: Mapping[str, float], most_parts: int) -> float:
     """Return the seconds after which a request without its last token has failed."""
     limits = {SLO_SAMPLES[name]: limit / 1e3 for name, limit in slo.items()}
     whole = limits.get(REQUEST, math.inf)
     between = min(limits.get(BETWEEN_TOKENS, math.inf), limits.get(GAPS, math.inf))
-    return min(whole, limits.get(FIRST_TOKEN, math.inf) + between * (tokens - 1))
+    return min(whole, limits.get(FIRST_TOKEN, math.inf) + between * (most_parts - 1))
 
 
 def _times_ms(
-    sent: Sequence[SentRequest], running: Sequence[bool], slo: Mapping[str, float]
+    sent: Sequence[SentRequest[Any]], running: Sequence[bool], slo: Mapping[str, float]
 ) -> dict[str, Floats]:
     """Return what the SLO limits, in ms by metric; infinite where a request has not ended."""
     found: dict[str, Floats] = {}
@@ -194,7 +201,7 @@ def _times_ms(
     return found
 
 
-def _value_s(sent: SentRequest, sample: str, running: bool) -> float:
+def _value_s(sent: SentRequest[Any], sample: str, running: bool) -> float:
     """Return a time of a request in seconds; 0 between the tokens of a single one.
 
     Raises:

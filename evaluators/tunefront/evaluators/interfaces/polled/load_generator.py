@@ -1,4 +1,4 @@
-"""The load generator: sends requests when they are due, and collects tokens meanwhile."""
+"""The load generator: sends requests when they are due, and collects responses meanwhile."""
 
 import os
 import time
@@ -6,58 +6,52 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
+from typing import Any, Generic
 
 import numpy as np
 
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.spaces import EvaluationError
 
-from .endpoint import GenerationEndpoint, TokenEvent
-from .requests import GenerationRequest, GenerationResponse
+from .endpoint import ArrivalEvent, PolledEndpoint, PolledRequest, TimedT
 
 POLL_S = 0.5
-"""Longest wait for a token in seconds, after which the next request can be due."""
+"""Longest wait for an event in seconds, after which the next request can be due."""
 CANCEL_S = 60.0
 """Seconds without an event after which a cancelled request counts as hung."""
 
 
 @dataclass(slots=True)
-class SentRequest:
-    """A request that was sent, and its tokens so far.
+class SentRequest(Generic[TimedT]):
+    """A request that was sent, and the parts of its response so far.
 
     Attributes:
         request: The request.
         due_s: When it was due, by `time.perf_counter`; in a closed loop when it was sent.
         late_s: Seconds by which the load generator itself sent it too late.
-        tokens: Its tokens so far.
+        parts: The parts so far: tokens, or the content of a response over HTTP.
         arrival_s: Seconds from `due_s` to the arrival of each of them.
     """
 
-    request: GenerationRequest
+    request: PolledRequest[TimedT]
     due_s: float
     late_s: float
-    tokens: list[int] = field(default_factory=list)
+    parts: list[Any] = field(default_factory=list)
     arrival_s: list[float] = field(default_factory=list)
+    _response: TimedT | None = None
 
-    def response(self) -> GenerationResponse:
-        """Return the response.
+    def response(self) -> TimedT:
+        """Return the response of an ended request; see `PolledRequest.timed_response` for errors.
 
-        Raises:
-            EvaluationError: If tokens are missing (cause "invalid output").
+        It is made once: the content of a response over HTTP takes time to read.
         """
-        wanted = self.request.new_tokens
-        stopped = 0 < len(self.tokens) <= wanted and self.tokens[-1] in self.request.stop
-        if len(self.tokens) != wanted and not stopped:
-            raise EvaluationError(
-                f"a request for {wanted} tokens returned {len(self.tokens)}; the engine must "
-                "generate exactly as many, without an end at the model's end token",
-                cause="invalid output",
-            )
-        return GenerationResponse(tokens=tuple(self.tokens), arrival_s=tuple(self.arrival_s))
+        if self._response is None:
+            self._response = self.request.timed_response(self.parts, self.arrival_s)
+        return self._response
 
 
-class LoadGenerator:
-    """Sends requests when they are due by the load, and collects tokens meanwhile.
+class LoadGenerator(Generic[TimedT]):
+    """Sends requests when they are due by the load, and collects responses meanwhile.
 
     The times of an open loop are drawn ahead and do not depend on the engine: a request that is
     sent late, as while the engine runs a step in this thread, still counts from when it was due.
@@ -67,20 +61,20 @@ class LoadGenerator:
         load: The load; an open loop with the same seed has the same times.
 
     Attributes:
-        tokens: Number of tokens that have arrived, of all requests.
+        parts: Number of parts of responses that have arrived, of all requests.
         ended: Number of requests that have ended.
         own_cpu_s: CPU seconds of the load generator, without the engine's.
     """
 
-    def __init__(self, endpoint: GenerationEndpoint, load: Load) -> None:
-        self.tokens = 0
+    def __init__(self, endpoint: PolledEndpoint[Any, TimedT], load: Load) -> None:
+        self.parts = 0
         self.ended = 0
         self.own_cpu_s = 0.0
         self._endpoint = endpoint
         self._load = load
         self._gaps = _gaps(load)
         self._due_s = time.perf_counter()
-        self._sent: dict[int, SentRequest] = {}
+        self._sent: dict[int, SentRequest[TimedT]] = {}
         self._running: set[int] = set()
         self._cancelled: set[int] = set()
         self._in_process = os.getpid() in (endpoint.processes() or ())
@@ -88,7 +82,7 @@ class LoadGenerator:
         self._cpu_s = self._cpu_now()
 
     def wait(self, until: Callable[[], bool] = lambda: False) -> None:
-        """Collect tokens until the next request is due, or `until` returns True."""
+        """Collect responses until the next request is due, or `until` returns True."""
         if time.perf_counter() - self._polled_s > POLL_S:  # requests are due faster than sent
             self.collect(0.0)
         while (left_s := self._left_s()) > 0 and not until():
@@ -100,7 +94,7 @@ class LoadGenerator:
             return 0.0 if len(self._running) < self._load.concurrency else float("inf")
         return self._due_s - time.perf_counter()
 
-    def submit(self, request: GenerationRequest) -> int:
+    def submit(self, request: PolledRequest[TimedT]) -> int:
         """Send the request that is due and return its number; call `wait` before."""
         now = time.perf_counter()
         due_s = self._due_s if self._load.open_loop else now
@@ -125,15 +119,15 @@ class LoadGenerator:
             self._take(event)
         return len(events)
 
-    def _take(self, event: TokenEvent) -> None:
+    def _take(self, event: ArrivalEvent) -> None:
         if event.request not in self._running:  # a request of an earlier run
             return
         if event.error and event.request not in self._cancelled:
             raise EvaluationError(f"a request failed: {event.error}", cause="exception")
         sent = self._sent[event.request]
-        sent.tokens += event.tokens
-        sent.arrival_s += [event.arrival_s - sent.due_s] * len(event.tokens)
-        self.tokens += len(event.tokens)
+        sent.parts += event.parts
+        sent.arrival_s += [event.arrival_s - sent.due_s] * len(event.parts)
+        self.parts += len(event.parts)
         if event.end:
             self._running.discard(event.request)
             self.ended += 1
@@ -147,8 +141,8 @@ class LoadGenerator:
         """Return whether one of these requests has not ended."""
         return not self._running.isdisjoint(numbers)
 
-    def sent(self, numbers: Sequence[int]) -> list[SentRequest]:
-        """Return these requests with their tokens."""
+    def sent(self, numbers: Sequence[int]) -> list[SentRequest[TimedT]]:
+        """Return these requests with what has arrived."""
         return [self._sent[number] for number in numbers]
 
     def finish(self) -> None:
@@ -205,13 +199,15 @@ def _gaps(load: Load) -> Iterator[float]:
         yield float(random.exponential(1 / load.rate_per_s)) if load.rate_per_s else 0.0
 
 
-def generate(
-    endpoint: GenerationEndpoint, requests: Sequence[GenerationRequest], load: Load | None = None
-) -> list[GenerationResponse]:
+def run_requests(
+    endpoint: PolledEndpoint[Any, TimedT],
+    requests: Sequence[PolledRequest[TimedT]],
+    load: Load | None = None,
+) -> list[TimedT]:
     """Run requests under a load, one at a time if none is given; return their responses in order.
 
     Raises:
-        EvaluationError: If a request fails, or returns fewer tokens than requested (cause "invalid
+        EvaluationError: If a request fails, or parts of a response are missing (cause "invalid
             output").
     """
     run = LoadGenerator(endpoint, load or Load())

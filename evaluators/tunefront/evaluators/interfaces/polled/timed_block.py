@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +15,13 @@ from tunefront.evaluators.statistics.formatting import percent_text
 from tunefront.evaluators.statistics.timing import Block
 from tunefront.spaces import EvaluationError
 
-from .endpoint import GenerationEndpoint
+from .endpoint import PolledEndpoint, Repeat, RepeatedT, TimedResponse
 from .load_generator import LoadGenerator, SentRequest
-from .requests import GenerationRequest, GenerationResponse, distinct_requests
 
 FIRST_TOKEN, BETWEEN_TOKENS, GAPS = "first_token_s", "between_tokens_s", "gaps_s"
-"""Samples of a block: seconds to the first token, mean seconds between tokens, shape `(passes,
-requests)`; each gap between two tokens, shape `(passes, requests, gaps)`. NaN where there is none.
+"""Samples of a block: seconds to the first token, or whole response, and mean seconds between
+tokens, shape `(passes, requests)`; each gap between two tokens, shape `(passes, requests, gaps)`.
+NaN where there is none.
 """
 LATE, GENERATOR_CPU = "late_s", "generator_cpu_s"
 """Samples of a block: seconds by which the load generator sent each request too late, shape
@@ -36,25 +37,26 @@ class _Window:
 
     Attributes:
         span_s: Its wall seconds.
-        tokens: Tokens that arrived, of timed and untimed requests.
+        parts: Parts of responses that arrived, such as tokens, of timed and untimed requests.
         cpu_s: CPU seconds of the candidate's processes.
         wait_s: Seconds that their threads waited for a core.
         generator_s: CPU seconds of the load generator itself.
     """
 
     span_s: float
-    tokens: int
+    parts: int
     cpu_s: float
     wait_s: float
     generator_s: float
 
 
 def timed_block(
-    endpoint: GenerationEndpoint,
-    requests: Sequence[GenerationRequest],
+    endpoint: PolledEndpoint[RepeatedT, Any],
+    requests: Sequence[RepeatedT],
     load: Load,
     least_s: float,
     watch: CpuClock,
+    repeated: Repeat[RepeatedT],
 ) -> Block:
     """Time whole passes under a load for at least `least_s` seconds.
 
@@ -64,27 +66,35 @@ def timed_block(
 
     Rates are taken between the sending of the first timed request and that of the first one after
     them. In a closed loop both follow the end of a request, so that as many requests are sent as
-    end, and what is in progress at the two ends is alike. All tokens that arrive in this time
-    count, of whatever request: where N requests are in progress, a count of whole requests is
-    wrong by up to N - 1 parts of one.
+    end, and what is in progress at the two ends is alike. All parts that arrive in this time
+    (tokens, or whole responses) count, of whatever request: where N requests are in progress, a
+    count of whole requests is wrong by up to N - 1 parts of one.
 
     Every turn begins with another request: which of those in progress is the first to be read
     belongs to the load, not to the request.
 
     The replay of a trace is timed as it is: from its first request to the end of its last response,
     without others before and after.
+
+    Args:
+        endpoint: The endpoint.
+        requests: The requests of a pass.
+        load: When they are sent.
+        least_s: Seconds that the passes take at least.
+        watch: The clock of the CPU time of the endpoint's processes.
+        repeated: Yields the requests again and again.
     """
     run = LoadGenerator(endpoint, load)
     first = 0 if load.replay else load.seed % len(requests)
     turned = [*requests[first:], *requests[:first]]
-    timed = distinct_requests(turned, load.seed, 0, 2)
-    others = distinct_requests(turned, load.seed, 1, 2)
+    timed = repeated(turned, load.seed, 0, 2)
+    others = repeated(turned, load.seed, 1, 2)
     before = 0 if load.replay else 1 if load.open_loop else load.concurrency
     while run.ended < before:
         run.submit(next(others))
         run.wait()
     watch.start()
-    start_s, tokens, generator_s = time.perf_counter(), run.tokens, run.own_cpu_s
+    start_s, parts, generator_s = time.perf_counter(), run.parts, run.own_cpu_s
     numbers: list[int] = []
     for place in count():
         whole = place > 0 and place % len(requests) == 0
@@ -98,7 +108,7 @@ def timed_block(
     cpu_s, wait_s = watch.stop()
     window = _Window(
         span_s=span_s,
-        tokens=run.tokens - tokens,
+        parts=run.parts - parts,
         cpu_s=cpu_s,
         wait_s=wait_s,
         generator_s=run.own_cpu_s - generator_s,
@@ -107,7 +117,7 @@ def timed_block(
         run.submit(next(others))
         run.wait(until=lambda: not run.runs_any(numbers))
     run.cancel_rest()
-    return replace(_block(run.sent(numbers), len(requests), window, run.tokens), first=first)
+    return replace(_block(run.sent(numbers), len(requests), window, run.parts), first=first)
 
 
 def check_generator(block: Block) -> None:
@@ -138,25 +148,25 @@ def check_busy(own_s: float, wall_s: float) -> None:
         )
 
 
-def _block(sent: Sequence[SentRequest], places: int, window: _Window, tokens: int) -> Block:
+def _block(sent: Sequence[SentRequest[Any]], places: int, window: _Window, parts: int) -> Block:
     """Return the block of timed requests.
 
     Args:
         sent: The timed requests, in the order of sending.
         places: Number of requests in a pass.
         window: What happened meanwhile.
-        tokens: All tokens that the engine generated, also before and after.
+        parts: All parts that arrived, also before and after.
     """
     responses = [one.response() for one in sent]
-    own = sum(len(one.tokens) for one in responses)
+    own = sum(len(one.arrival_s) for one in responses)
     shape = (-1, places)
     return Block(
         request_s=np.array([one.arrival_s[-1] for one in responses]).reshape(shape),
         cpu_s=window.cpu_s,
         wait_s=window.wait_s,
-        untimed=(tokens - own) * len(sent) / own,
+        untimed=(parts - own) * len(sent) / own,
         span_s=window.span_s,
-        passes=max(window.tokens, 1) * len(sent) / (own * places),
+        passes=max(window.parts, 1) * len(sent) / (own * places),
         samples={
             FIRST_TOKEN: np.array([one.arrival_s[0] for one in responses]).reshape(shape),
             BETWEEN_TOKENS: np.array([_between_s(one) for one in responses]).reshape(shape),
@@ -167,7 +177,7 @@ def _block(sent: Sequence[SentRequest], places: int, window: _Window, tokens: in
     )
 
 
-def _between_s(response: GenerationResponse) -> float:
+def _between_s(response: TimedResponse) -> float:
     """Return the mean seconds between tokens after the first; NaN for a single token."""
     arrival_s = response.arrival_s
     if len(arrival_s) < 2:
@@ -175,7 +185,7 @@ def _between_s(response: GenerationResponse) -> float:
     return (arrival_s[-1] - arrival_s[0]) / (len(arrival_s) - 1)
 
 
-def _gaps(responses: Sequence[GenerationResponse], places: int) -> Floats:
+def _gaps(responses: Sequence[TimedResponse], places: int) -> Floats:
     """Return the seconds between two tokens, shape `(passes, places, gaps)`, NaN past the last."""
     most = max(len(one.arrival_s) for one in responses) - 1
     gaps: Floats = np.full((len(responses), most), np.nan)

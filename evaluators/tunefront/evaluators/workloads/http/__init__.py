@@ -1,0 +1,1 @@
+"""The task `http`: any service over HTTP, with requests from rows of data."""
