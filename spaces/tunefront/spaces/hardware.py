@@ -150,10 +150,18 @@ class Hardware:
         """
         return not self.isa & {"avx512_vnni", "avx_vnni", "amx_int8", "asimd"}
 
-    def summary(self) -> str:
-        """Return a one-line description."""
+    def summary(self, *, count_gpus: bool = True) -> str:
+        """Return a one-line description.
+
+        Args:
+            count_gpus: Whether to name the number of GPUs, which differs for processes that see
+                other ones, and where a GPU is lost.
+        """
         count = Counter(gpu.name for gpu in self.gpus)
-        named = [name if number == 1 else f"{number} x {name}" for name, number in count.items()]
+        named = [
+            f"{number} x {name}" if count_gpus and number > 1 else name
+            for name, number in count.items()
+        ]
         gpus = ", ".join(named) or "no GPU"
         cores = f"{self.cores} core{'' if self.cores == 1 else 's'}"
         if self.physical_cores is not None:
