@@ -1,7 +1,6 @@
 """Properties of this machine: cores, instruction sets, memory, GPUs, libraries."""
 
 import hashlib
-import importlib.metadata
 import os
 import platform
 from collections import Counter
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from .machine.control_groups import Limits, control_group_limits
+from .machine.distributions import installed_versions
 from .machine.gpus import Gpu, find_gpus
 from .machine.topology import CPUS, physical_cores, whole_cores, within_quota
 
@@ -99,8 +99,8 @@ class Hardware:
         isa: Instruction sets that matter for low precision.
         gpus: The visible GPUs that trials can use, all of one kind.
         gpu_problems: Why other GPUs can't be used, a text each; and why none is found.
-        libraries: Versions of the installed libraries, by distribution name; that of the GPUs'
-            driver as `nvidia-driver`.
+        libraries: Versions of the installed libraries, by distribution name; see `SUBSTITUTES` for
+            those that count as another one. That of the GPUs' driver as `nvidia-driver`.
         variables: Environment variables that libraries read; see `VARIABLES`.
     """
 
@@ -188,16 +188,6 @@ def _memory_mb(limit: int | None) -> int:
     return total if limit is None else min(total, limit)
 
 
-def _libraries() -> dict[str, str]:
-    versions: dict[str, str] = {}
-    for name in LIBRARIES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
 def _variables() -> dict[str, str]:
     return {
         name: value
@@ -225,7 +215,7 @@ def detect_hardware() -> Hardware:
         isa=isa,
         gpus=found.gpus,
         gpu_problems=found.problems,
-        libraries=MappingProxyType({**_libraries(), **driver}),
+        libraries=MappingProxyType({**installed_versions(LIBRARIES), **driver}),
         variables=MappingProxyType(_variables()),
     )
 
