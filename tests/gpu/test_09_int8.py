@@ -15,9 +15,9 @@ REFUSED = {"unsupported", "not applied"}
 @pytest.mark.parametrize(
     ("model", "method"),
     [
-        pytest.param("classifier", "dynamic", marks=pytest.mark.takes(13)),
-        pytest.param("gpt2", "dynamic", marks=pytest.mark.takes(13)),
-        pytest.param("encoder", "rtn", marks=pytest.mark.takes(13)),
+        pytest.param("classifier", "dynamic", marks=pytest.mark.takes(11)),
+        pytest.param("gpt2", "dynamic", marks=pytest.mark.takes(11)),
+        pytest.param("encoder", "rtn", marks=pytest.mark.takes(8)),
     ],
 )
 def test_8_bits_run_or_are_refused_with_the_reason(

@@ -20,7 +20,7 @@ from tunefront.evaluators.evaluation.protocol import Protocol, enough
 from tunefront.evaluators.exports.open import missing_gpu, open_candidate
 from tunefront.evaluators.interfaces.base import Comparison, no_collection
 from tunefront.evaluators.interfaces.builtin import RequestSet, interface_of, timing_of
-from tunefront.evaluators.interfaces.endpoint import MEASURED_FACTS, Endpoint
+from tunefront.evaluators.interfaces.endpoint import VARYING_FACTS, Endpoint
 from tunefront.evaluators.interfaces.generation import GenerationResponse
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.interfaces.tensors import TOLERANCE
@@ -198,7 +198,7 @@ def _facts(facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> Check:
     wrong = [
         f"{name}: {facts.get(name)}, recorded {value}"
         for name, value in recorded.items()
-        if name not in MEASURED_FACTS and facts.get(name) != value
+        if name not in VARYING_FACTS and facts.get(name) != value
     ]
     listed = ", ".join(
         f"{name} {value}" for name, value in recorded.items() if not isinstance(value, float)

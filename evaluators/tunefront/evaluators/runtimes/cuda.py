@@ -1,12 +1,13 @@
 """The GPU of this process: its name in torch, and what int8 products on it can multiply."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 
+from tunefront.evaluators.interfaces.endpoint import GPUS
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.interfaces.torch_tensors import tensors
-from tunefront.spaces import EvaluationError
+from tunefront.spaces import EvaluationError, Value
 
 LEAST_INT8_ROWS = 17
 """Fewest rows that `torch._int_mm` multiplies on CUDA."""
@@ -46,6 +47,13 @@ def check_cuda() -> None:
             "uses GPUs names them in `Task.devices`",
             cause="device",
         )
+
+
+def gpu_facts(devices: Iterable[torch.device]) -> dict[str, Value]:
+    """Return the UUIDs of the GPUs among some devices as a fact; empty if there are none."""
+    indices = sorted({device.index or 0 for device in devices if device.type == "cuda"})
+    uuids = [f"GPU-{torch.cuda.get_device_properties(index).uuid}" for index in indices]
+    return {GPUS: ",".join(uuids)} if uuids else {}
 
 
 def not_multiplied(module: torch.nn.Module, request: Inputs) -> list[str]:

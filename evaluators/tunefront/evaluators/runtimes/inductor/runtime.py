@@ -142,16 +142,25 @@ class InductorEndpoint(TensorEndpoint):
             "sparsity": 0.0,
             "parameters": count,
             "threads": torch.get_num_threads(),
-            **self._copy_facts(),
+            **self._gpu_facts(),
         }
 
-    def _copy_facts(self) -> dict[str, Value]:
-        """Return the share of the copies in the last request, run again; empty on a processor."""
+    def _gpu_facts(self) -> dict[str, Value]:
+        """Return where the outputs of the last request are, which is run again, and its copies.
+
+        Empty on a processor.
+        """
         if self._device != "cuda" or self._last is None:
             return {}
-        from tunefront.evaluators.runtimes.device_copies import copy_share
+        from tunefront.evaluators.runtimes.cuda import gpu_facts
+        from tunefront.evaluators.runtimes.device_copies import copy_share, devices_of
 
-        return {COPY_SHARE: round(copy_share(self._device, self._run, self._last), 4)}
+        devices = devices_of(self._device, self._run, self._last)
+        return {
+            "device": "/".join(sorted({device.type for device in devices})),
+            **gpu_facts(devices),
+            COPY_SHARE: round(copy_share(self._device, self._run, self._last), 4),
+        }
 
     def _read_precision(self, weights: str) -> str:
         """Return the precision of what was compiled and of what runs, which must be the same."""

@@ -121,6 +121,7 @@ class TorchEndpoint(TensorEndpoint):
         import torch
 
         from tunefront.evaluators.interfaces.torch_tensors import switched_precision
+        from tunefront.evaluators.runtimes.cuda import gpu_facts
 
         state = self._program.state_dict
         matrices = {name: t for name, t in state.items() if t.ndim >= 2}
@@ -140,6 +141,7 @@ class TorchEndpoint(TensorEndpoint):
             "sparsity": statistics.sparsity,
             "parameters": statistics.count,
             "threads": torch.get_num_threads(),
+            **gpu_facts(tensor.device for tensor in floats.values()),
             **self._copy_facts(),
         }
 
