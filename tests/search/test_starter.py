@@ -56,10 +56,11 @@ def test_quantization_methods_are_those_of_the_runtimes_that_are_installed(
 
 
 @pytest.mark.parametrize(
-    ("capability", "precisions", "baseline"),
+    ("capability", "precisions", "methods", "baseline"),
     [
-        ((9, 0), ["tf32", "bf16", "fp16"], "bf16"),
-        ((7, 5), ["fp32", "fp16"], "fp16"),
+        ((9, 0), ["tf32", "bf16", "fp16"], ["dynamic", "fp8", "rtn"], "bf16"),
+        ((8, 0), ["tf32", "bf16", "fp16"], ["dynamic", "rtn"], "bf16"),
+        ((7, 5), ["fp32", "fp16"], ["dynamic", "rtn"], "fp16"),
     ],
 )
 def test_on_a_gpu_the_experiment_is_for_the_gpu(
@@ -67,6 +68,7 @@ def test_on_a_gpu_the_experiment_is_for_the_gpu(
     tmp_path: Path,
     capability: tuple[int, int],
     precisions: list[str],
+    methods: list[str],
     baseline: str,
 ) -> None:
     gpus = (Gpu(name="A", memory_mb=81_559, capability=capability),)
@@ -81,7 +83,7 @@ def test_on_a_gpu_the_experiment_is_for_the_gpu(
         "runtime": ["torch", "inductor"],
         "precision": precisions,
         "quantization_bits": [16, 8],
-        "quantization_method": ["dynamic", "rtn"],
+        "quantization_method": methods,
         "batch_size": [1, 8, 32, 128, 512],
     }
     assert written["baseline"] == {

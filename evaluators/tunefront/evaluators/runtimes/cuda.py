@@ -14,6 +14,9 @@ LEAST_INT8_ROWS = 17
 INT8_MULTIPLE = 8
 """CUDA multiplies int8 matrices whose inner dimension and columns are multiples of this."""
 
+FP8_MULTIPLE = 16
+"""CUDA multiplies fp8 matrices whose inner dimension and columns are multiples of this."""
+
 
 def target_device(device: str) -> str:
     """Return the torch device of a value of the choice `device`; that of a GPU has its index.
@@ -76,6 +79,19 @@ def not_multiplied(module: torch.nn.Module, request: Inputs) -> list[str]:
             or part.out_features % INT8_MULTIPLE != 0
             or rows.get(name, 0.0) < LEAST_INT8_ROWS
         )
+    ]
+
+
+def not_multiplied_in_fp8(module: torch.nn.Module) -> list[str]:
+    """Return the names of the linear layers that CUDA can't multiply in fp8, in module order.
+
+    Their dimensions are no multiples of `FP8_MULTIPLE`; any number of rows can be multiplied.
+    """
+    return [
+        name
+        for name, part in module.named_modules()
+        if isinstance(part, torch.nn.Linear)
+        and (part.in_features % FP8_MULTIPLE != 0 or part.out_features % FP8_MULTIPLE != 0)
     ]
 
 

@@ -4,12 +4,14 @@ from tunefront.evaluators.isolation.preload import PRELOAD, PROGRAMS
 from tunefront.evaluators.runtimes.instructions import (
     BF16,
     BF16_ON_GPU,
+    FP8_FORMATS,
     INT8_ON_GPU,
     TF32_ON_CPU,
     TF32_ON_GPU,
     TRITON_ON_GPU,
 )
 from tunefront.spaces import (
+    FP8,
     NOT_QUANTIZED,
     TF32,
     Condition,
@@ -43,7 +45,7 @@ EXTENSION = Extension(
         "device": frozenset({"cpu", "cuda"}),
         "precision": frozenset({"fp32", TF32, "bf16", "fp16"}),
         "quantization_bits": frozenset({16, 8}),
-        "quantization_method": frozenset({"dynamic", "rtn"}),
+        "quantization_method": frozenset({"dynamic", FP8, "rtn"}),
         "sensitive_layers_kept": None,
     },
     defaults=(Default(),),
@@ -53,6 +55,7 @@ EXTENSION = Extension(
         TF32_ON_CPU,
         TF32_ON_GPU,
         INT8_ON_GPU,
+        *FP8_FORMATS,
         TRITON_ON_GPU,
         Exclusion(
             when=(_FP16, Condition(choice="device", test="==", operands=("cpu",))),

@@ -16,7 +16,7 @@ from tunefront.evaluators.runtimes.number_format import (
 )
 from tunefront.evaluators.runtimes.run_script import answer_lines, tf32_lines
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.spaces import Configuration, EvaluationError, Value
+from tunefront.spaces import FP8, Configuration, EvaluationError, Value
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +29,8 @@ _CONSTANT = re.compile(
     r"(dtype = [^;]*cached_torch_dtype_(\w+?)\)?;|data_size = (\d+)|shape = \{([\d, ]*)\}"
     r"|original_fqn = \"([^\"]*)\")"
 )
+_FP8_TYPE = "float8_e4m3fn"
+_QUANTIZED_TYPES = ("int8", _FP8_TYPE)
 _PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -128,8 +130,10 @@ class InductorEndpoint(TensorEndpoint):
         constants = _constants(source)
         matrices = [c for c in constants if c.dimensions >= 2]
         count = sum(c.count for c in matrices)
-        quantized = [c for c in matrices if c.dtype == "int8" and min(c.shape) > 1]
+        quantized = [c for c in matrices if c.dtype in _QUANTIZED_TYPES and min(c.shape) > 1]
+        in_fp8 = any(c.dtype == _FP8_TYPE for c in quantized)
         method = "dynamic" if "int_mm" in source else "rtn"
+        method = FP8 if in_fp8 and "scaled_mm" in source else method
         floats = {c.name for c in matrices if c.dtype in _PRECISION}
         return {
             "runtime": "inductor",

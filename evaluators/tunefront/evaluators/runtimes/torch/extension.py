@@ -4,12 +4,14 @@ from tunefront.evaluators.isolation.preload import PRELOAD, PROGRAMS
 from tunefront.evaluators.runtimes.instructions import (
     BF16,
     BF16_ON_GPU,
+    FP8_FORMATS,
     FP16,
     INT8_ON_GPU,
     TF32_ON_CPU,
     TF32_ON_GPU,
 )
 from tunefront.spaces import (
+    FP8,
     NOT_QUANTIZED,
     TF32,
     Condition,
@@ -31,7 +33,7 @@ EXTENSION = Extension(
         "device": frozenset({"cpu", "cuda"}),
         "precision": frozenset({"fp32", TF32, "bf16", "fp16"}),
         "quantization_bits": frozenset({16, 8, 4}),
-        "quantization_method": frozenset({"dynamic", "rtn"}),
+        "quantization_method": frozenset({"dynamic", FP8, "rtn"}),
         "sensitive_layers_kept": None,
         "group_size": None,
         "tensor_parallel": None,
@@ -41,7 +43,7 @@ EXTENSION = Extension(
         Exclusion(
             when=(
                 Condition(choice="quantization_bits", test="<", operands=(8,)),
-                Condition(choice="quantization_method", test="==", operands=("dynamic",)),
+                Condition(choice="quantization_method", test="==", operands=("dynamic", FP8)),
             ),
             reason="torch quantizes activations with 8-bit weights only",
         ),
@@ -55,6 +57,7 @@ EXTENSION = Extension(
         TF32_ON_CPU,
         TF32_ON_GPU,
         INT8_ON_GPU,
+        *FP8_FORMATS,
         Exclusion(when=(_SHARDED, _QUANTIZED), reason="sharded weights can't be quantized"),
         Exclusion(
             when=(_SHARDED, Condition(choice="replicas", test=">", operands=(1,))),

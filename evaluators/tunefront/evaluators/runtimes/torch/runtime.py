@@ -15,7 +15,7 @@ from tunefront.evaluators.runtimes.number_format import (
 from tunefront.evaluators.runtimes.run_script import answer_lines, tf32_lines
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.spaces import Configuration, Value
+from tunefront.spaces import FP8, Configuration, Value
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 PROGRAM_FILE = "model.pt2"
 _INT8_PRODUCTS = frozenset({"aten._int_mm.default", "out_dtype"})
 """Operators of int8 activations and weights: on the CPU, and as torchao writes it for CUDA."""
+
+
+_FP8_PRODUCT = "aten._scaled_mm.default"
+"""Operator of fp8 activations and weights."""
 
 
 class TorchEager(Runtime):
@@ -127,7 +131,7 @@ class TorchEndpoint(TensorEndpoint):
         matrices = {name: t for name, t in state.items() if t.ndim >= 2}
         operators = {str(node.target) for node in self._program.graph.nodes}
         statistics = total(_statistics(tensor) for tensor in matrices.values())
-        floats = {name: t for name, t in state.items() if t.is_floating_point()}
+        floats = {n: t for n, t in state.items() if t.is_floating_point() and not _is_fp8(t)}
         quantized = _quantized(matrices)
         device = next((str(t.device.type) for t in floats.values()), self._device)
         return {
@@ -158,8 +162,19 @@ def _statistics(tensor: "torch.Tensor") -> WeightStatistics:
     return WeightStatistics(
         count=tensor.numel(),
         bits=tensor.numel() * _bits(tensor),
-        zeros=int((tensor == 0).sum()),
+        zeros=int((_comparable(tensor) == 0).sum()),
     )
+
+
+def _is_fp8(tensor: "torch.Tensor") -> bool:
+    import torch
+
+    return tensor.dtype == torch.float8_e4m3fn
+
+
+def _comparable(tensor: "torch.Tensor") -> "torch.Tensor":
+    """Return a tensor as torch can compare it: fp8 as fp32."""
+    return tensor.float() if _is_fp8(tensor) else tensor
 
 
 def _bits(tensor: "torch.Tensor") -> int:
@@ -189,7 +204,8 @@ def _quantized(matrices: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tenso
     return {
         name: tensor
         for name, tensor in matrices.items()
-        if tensor.dtype == torch.int8 and min(tensor.shape) > 1 and int(tensor.abs().max()) > 0
+        if min(tensor.shape) > 1
+        and (_is_fp8(tensor) or (tensor.dtype == torch.int8 and int(tensor.abs().max()) > 0))
     }
 
 
@@ -200,6 +216,8 @@ def _quantization(
 ) -> dict[str, Value]:
     if not weights:
         return quantization_facts()
+    if all(map(_is_fp8, weights.values())):
+        return quantization_facts(8, FP8 if _FP8_PRODUCT in operators else "rtn")
     if operators & _INT8_PRODUCTS:
         return quantization_facts(8, "dynamic")
     if not all(_bits(t) == 4 for t in weights.values()):
