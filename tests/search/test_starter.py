@@ -84,7 +84,9 @@ def test_on_a_gpu_the_experiment_is_for_the_gpu(
         "precision": precisions,
         "quantization_bits": [16, 8],
         "quantization_method": methods,
+        "max_autotune": [False, True],
         "batch_size": [1, 8, 32, 128, 512],
+        "cuda_graphs": [False, True],
     }
     assert written["baseline"] == {
         "device": "cuda",

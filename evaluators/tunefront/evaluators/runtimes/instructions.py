@@ -50,6 +50,13 @@ FP8_FORMATS = (
         reason="fp8 products have results in bf16: choose the precision bf16",
     ),
 )
+GRAPHS_ON_CPU = Exclusion(
+    when=(
+        Condition(choice="cuda_graphs", test="==", operands=(True,)),
+        Condition(choice="device", test="==", operands=("cpu",)),
+    ),
+    reason="CUDA graphs are for GPUs; on a processor leave cuda_graphs out",
+)
 TRITON_ON_GPU = Exclusion(
     when=(Condition(choice="device", test="==", operands=("cuda",)),),
     unless_capability=(7, 0),

@@ -177,7 +177,8 @@ def _on_gpu(catalog: Catalog, hardware: Hardware) -> _Choices | None:
     formats = {name: offered[name] for name in _OFFERED}
     lines = ["  device: [cuda]", f"  runtime: [{', '.join(able)}]"]
     lines += _format_lines(catalog, hardware, able, formats, "cuda")
-    lines.append(f"  batch_size: [{', '.join(map(show, offered['batch_size']))}]")
+    for name in ("max_autotune", "batch_size", "cuda_graphs"):
+        lines.append(f"  {name}: [{', '.join(map(show, offered[name]))}]")
     precision = next(one for one in _GPU_BASELINE if one in offered["precision"])
     return _Choices(
         space="\n".join(lines),

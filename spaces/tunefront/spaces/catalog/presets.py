@@ -56,7 +56,9 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
             "precision": [TF32, "bf16", "fp16"],
             "quantization_bits": [16, 8],
             "quantization_method": ["dynamic", FP8, "rtn"],
+            "max_autotune": [False, True],
             "batch_size": [1, 8, 32, 128, 512],
+            "cuda_graphs": [False, True],
         },
     }
 )

@@ -6,6 +6,7 @@ from tunefront.evaluators.runtimes.instructions import (
     BF16_ON_GPU,
     FP8_FORMATS,
     FP16,
+    GRAPHS_ON_CPU,
     INT8_ON_GPU,
     TF32_ON_CPU,
     TF32_ON_GPU,
@@ -35,6 +36,7 @@ EXTENSION = Extension(
         "quantization_bits": frozenset({16, 8, 4}),
         "quantization_method": frozenset({"dynamic", FP8, "rtn"}),
         "sensitive_layers_kept": None,
+        "cuda_graphs": None,
         "group_size": None,
         "tensor_parallel": None,
     },
@@ -58,10 +60,15 @@ EXTENSION = Extension(
         TF32_ON_GPU,
         INT8_ON_GPU,
         *FP8_FORMATS,
+        GRAPHS_ON_CPU,
         Exclusion(when=(_SHARDED, _QUANTIZED), reason="sharded weights can't be quantized"),
         Exclusion(
             when=(_SHARDED, Condition(choice="replicas", test=">", operands=(1,))),
             reason="replicas of a sharded model are not supported",
+        ),
+        Exclusion(
+            when=(_SHARDED, Condition(choice="cuda_graphs", test="==", operands=(True,))),
+            reason="requests of a sharded model are not captured as CUDA graphs",
         ),
         Exclusion(
             when=(_SHARDED, Condition(choice="pruning_ratio", test=">", operands=(0,))),

@@ -12,7 +12,12 @@ from tunefront.evaluators.runtimes.number_format import (
     layer_facts,
     quantization_facts,
 )
-from tunefront.evaluators.runtimes.run_script import answer_lines, tf32_lines
+from tunefront.evaluators.runtimes.run_script import (
+    answer_lines,
+    opened_by,
+    tf32_lines,
+    with_graphs,
+)
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import FP8, Configuration, Value
@@ -80,12 +85,13 @@ class TorchEager(Runtime):
 
             return sharded_deployment(configuration)
         script = _SCRIPT.format(
-            file=PROGRAM_FILE,
+            opened=opened_by(configuration, f'torch.export.load(HERE / "{PROGRAM_FILE}").module()'),
             device=configuration.text("device"),
             threads=configuration.integer("threads"),
             tf32=tf32_lines(configuration),
             answer=answer_lines(configuration),
         )
+        script = with_graphs(configuration, script)
         return Deployment(script=script, requirements=("torch",))
 
 
@@ -98,12 +104,14 @@ class TorchEndpoint(TensorEndpoint):
         configuration: Configuration,
         settings: Mapping[str, object],
     ) -> None:
+        from tunefront.evaluators.runtimes.cuda_graphs import model_by
         from tunefront.evaluators.runtimes.device_copies import call_on
 
         self._call_on = call_on
         self._settings = settings
         self._program = program
         self._module = program.module()
+        self._model = model_by(configuration, self._module)
         self._device = configuration.text("device")
         self._last: Inputs | None = None
 
@@ -118,7 +126,7 @@ class TorchEndpoint(TensorEndpoint):
         return self._call_on(self._device, self._run, inputs)
 
     def _run(self, given: "Mapping[str, torch.Tensor]") -> Any:
-        return self._module(**given)
+        return self._model(**given)
 
     def facts(self) -> Facts:
         """Read the properties from the program's weights and operators."""
@@ -126,6 +134,7 @@ class TorchEndpoint(TensorEndpoint):
 
         from tunefront.evaluators.interfaces.torch_tensors import switched_precision
         from tunefront.evaluators.runtimes.cuda import gpu_facts
+        from tunefront.evaluators.runtimes.cuda_graphs import replayed
 
         state = self._program.state_dict
         matrices = {name: t for name, t in state.items() if t.ndim >= 2}
@@ -145,6 +154,7 @@ class TorchEndpoint(TensorEndpoint):
             "sparsity": statistics.sparsity,
             "parameters": statistics.count,
             "threads": torch.get_num_threads(),
+            "cuda_graphs": replayed(self._model),
             **gpu_facts(tensor.device for tensor in floats.values()),
             **self._copy_facts(),
         }
@@ -241,7 +251,7 @@ HERE = pathlib.Path(__file__).parent
 def load():
     """The model, on as many threads as it was measured with."""
     torch.set_num_threads({threads})
-{tf32}    return torch.export.load(HERE / "{file}").module()
+{tf32}    return {opened}
 
 
 def run(model, inputs):
