@@ -14,6 +14,8 @@ from .harness import Bench, CheckFigures, body, values_of
 
 MOST_ERROR = {"fp32": 1e-5, "tf32": 5e-3, "bf16": 2e-2, "fp16": 3e-3}
 BATCH = 4
+BY_GRAPHS = "classifier"
+"""The model whose candidate runs by CUDA graphs."""
 
 
 @pytest.mark.parametrize(
@@ -36,7 +38,8 @@ def test_a_candidate_is_built_and_measured_with_its_baseline(
         pytest.skip(f"the model {model} needs pillow")
     mode, spec = bench.mode, workloads[model]
     baseline = mode.configuration(precision="fp32", batch_size=1)
-    chosen = mode.configuration(precision=precision, batch_size=BATCH)
+    graphs = mode.on_gpu and model == BY_GRAPHS
+    chosen = mode.configuration(precision=precision, batch_size=BATCH, cuda_graphs=graphs)
     settings = bench.settings(spec, baseline)
     found = bench.evaluate(settings, chosen)
     figures(**values_of(found))
@@ -44,6 +47,7 @@ def test_a_candidate_is_built_and_measured_with_its_baseline(
     assert found.relative is not None
     assert found.facts["precision"] == chosen.text("precision")
     assert found.facts["device"] == mode.device
+    assert found.facts["cuda_graphs"] is graphs
     if mode.on_gpu:
         assert found.facts[GPUS] == mode.uuid
     for one in (chosen, *([baseline] if model == "decoder" else [])):
