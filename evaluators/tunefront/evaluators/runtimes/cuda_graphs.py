@@ -15,7 +15,7 @@ from tunefront.evaluators.runtimes.device_copies import Outputs
 from tunefront.evaluators.runtimes.run_script import by_graphs
 from tunefront.spaces import Configuration, EvaluationError
 
-MOST_GRAPHS = 32
+MOST_GRAPHS = 64
 """Sizes of requests whose graphs are kept; the one that was not used for longest is dropped."""
 WARM_UPS = 3
 """Requests before a capture, in which libraries choose kernels and take workspaces."""
