@@ -91,8 +91,8 @@ def traced(program: torch.export.ExportedProgram, device: str) -> set[str]:
     places = {str(n.target): n.meta["val"] for n in module.graph.nodes if n.op == "placeholder"}
     given = [fake(places[name], mode) for name in NAMES]
     with mode, torch.no_grad():
-        graph, _ = aot_export_module(Several(module), given, trace_joint=False)
-    values = (node.meta.get("val") for node in graph.graph.nodes)
+        found: Any = aot_export_module(Several(module), given, trace_joint=False)
+    values = (node.meta.get("val") for node in found[0].graph.nodes)
     return {str(one.device) for one in values if isinstance(one, torch.Tensor)}
 
 

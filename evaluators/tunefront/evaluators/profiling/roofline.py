@@ -78,7 +78,7 @@ def _fp8_peak(device: str) -> tuple[float, str] | None:
         product: torch.Tensor = scaled_mm(a, b, scales, scales.t(), out_dtype=torch.bfloat16)
         return product
 
-    scaled_mm: Any = torch._scaled_mm  # missing in torch's type stubs
+    scaled_mm: Any = vars(torch)["_scaled_mm"]  # missing in torch's type stubs
     try:
         return _peak(device, FP8, made, multiply)
     except RuntimeError:
