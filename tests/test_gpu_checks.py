@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.gpu.harness import Budget, CheckFigures, Figures, Mode
+from tests.gpu.harness import DEFAULT_SECONDS, Budget, CheckFigures, Figures, Mode
 
 from tunefront.spaces import detect_hardware
 
@@ -29,6 +29,32 @@ def test_without_a_gpu_every_check_is_skipped_with_the_reason() -> None:
     assert "no GPU is visible" in done.stdout
     assert "passed" not in done.stdout and "failed" not in done.stdout
     assert done.stdout.splitlines()[-1] == "loaded []"
+
+
+MARKS = """
+import pytest
+
+class Marks:
+    def pytest_collection_finish(self, session):
+        for item in session.items:
+            gpus, takes = item.get_closest_marker("gpus"), item.get_closest_marker("takes")
+            print("mark", gpus.args[0] if gpus else 1, takes.args[0] if takes else None, item.name)
+
+options = ["--collect-only", "-qq", "-m", "gpu", "-p", "no:cacheprovider", "tests/gpu"]
+pytest.main(options, plugins=[Marks()])
+"""
+
+
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_all_checks_together_fit_into_the_time(gpus: int) -> None:
+    """Those of a machine with one GPU, and with two; each has an estimate."""
+    done = subprocess.run(
+        [sys.executable, "-c", MARKS], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    lines = [line.split(maxsplit=3) for line in done.stdout.splitlines() if "mark " in line]
+    assert len(lines) > 20
+    assert not [name for _, _, takes, name in lines if takes == "None"]
+    assert sum(float(takes) for _, need, takes, _ in lines if int(need) <= gpus) <= DEFAULT_SECONDS
 
 
 def test_a_check_that_does_not_fit_into_the_time_is_skipped() -> None:

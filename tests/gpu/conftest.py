@@ -14,6 +14,7 @@ import pytest
 from tunefront.evaluators import Isolation, WorkloadSpec
 
 from .harness import (
+    DEFAULT_SECONDS,
     FIGURES,
     MECHANICS,
     SECONDS,
@@ -28,7 +29,6 @@ from .workloads import CUSTOM_CODE, spec_of
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-DEFAULT_SECONDS = 480.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -85,8 +85,21 @@ def budget() -> Budget:
 
 
 @pytest.fixture(autouse=True)
-def within_budget(request: pytest.FixtureRequest, every_figure: Figures, budget: Budget) -> None:
-    """Skip a check whose time, by its mark `takes`, would not fit."""
+def enough_gpus(request: pytest.FixtureRequest, mode: Mode) -> None:
+    """Skip a check that needs more GPUs, by its mark `gpus`, than there are."""
+    mark = request.node.get_closest_marker("gpus")
+    if mark is not None:
+        mode.need_gpus(mark.args[0])
+
+
+@pytest.fixture(autouse=True)
+def within_budget(
+    request: pytest.FixtureRequest, every_figure: Figures, budget: Budget, enough_gpus: None
+) -> None:
+    """Skip a check whose time, by its mark `takes`, would not fit.
+
+    The times are estimates for an H100; the figures have the seconds that each check took.
+    """
     mark = request.node.get_closest_marker("takes")
     if mark is not None and os.environ.get(MECHANICS) != "1":
         budget.skip_unless_it_fits(float(mark.args[0]))
@@ -111,8 +124,9 @@ def mode() -> Mode:
         return Mode(device="cpu")
     from tunefront.spaces import detect_hardware
 
-    gpu = detect_hardware().gpus[0]
-    return Mode(device="cuda", uuid=gpu.uuid, memory_mb=gpu.memory_mb)
+    gpus = detect_hardware().gpus
+    gpu = gpus[0]
+    return Mode(device="cuda", uuid=gpu.uuid, memory_mb=gpu.memory_mb, gpus=len(gpus))
 
 
 @pytest.fixture(scope="session", autouse=True)

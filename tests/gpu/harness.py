@@ -40,6 +40,7 @@ from tunefront.spaces import Configuration, Value
 MECHANICS = "TUNEFRONT_TEST_GPU_MECHANICS"
 FIGURES = "TUNEFRONT_GPU_FIGURES"
 SECONDS = "TUNEFRONT_GPU_SECONDS"
+DEFAULT_SECONDS = 480.0
 QUICK = Protocol(seconds=1.0, turns=5, requests=2, block_s=0.1, wait_s=2.0)
 BODY_TIMEOUT_S = 240.0
 WITHOUT_ENERGY = tuple(one for one in BUILTIN_MEASURES if not isinstance(one, Energy))
@@ -54,11 +55,13 @@ class Mode:
         device: The device of configurations: `cuda`, or `cpu` for the mechanics.
         uuid: UUID of the GPU; empty on the CPU.
         memory_mb: Its memory in MB; 0 on the CPU.
+        gpus: Number of visible GPUs; 0 on the CPU.
     """
 
     device: str
     uuid: str = ""
     memory_mb: int = 0
+    gpus: int = 0
 
     @property
     def on_gpu(self) -> bool:
@@ -77,6 +80,11 @@ class Mode:
         """Skip what makes no sense on a CPU."""
         if not self.on_gpu:
             pytest.skip(f"needs a GPU: {why}")
+
+    def need_gpus(self, count: int) -> None:
+        """Skip what needs more GPUs than there are; on a CPU its processes share the cores."""
+        if self.on_gpu and self.gpus < count:
+            pytest.skip(f"needs {count} GPUs, and {self.gpus} is visible")
 
     def configuration(self, **values: Value) -> Configuration:
         """A complete configuration on the device; on the CPU in fp32."""

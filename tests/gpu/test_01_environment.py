@@ -8,7 +8,7 @@ from tunefront.spaces import detect_hardware
 from .harness import CheckFigures, Mode, body
 
 
-@pytest.mark.takes(15)
+@pytest.mark.takes(12)
 def test_the_machine_is_recorded(figures: CheckFigures, mode: Mode) -> None:
     """In a process of its own, because gathering imports torch."""
     setup = body("machine")

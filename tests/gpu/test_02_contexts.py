@@ -16,8 +16,15 @@ from .tasks import Use
 CATALOG = builtin_catalog()
 
 
-@pytest.mark.takes(8)
-@pytest.mark.parametrize("profile", ["build torch", "build inductor", "torch", "inductor"])
+@pytest.mark.parametrize(
+    "profile",
+    [
+        pytest.param("build torch", marks=pytest.mark.takes(10)),  # the models are made for it
+        pytest.param("build inductor", marks=pytest.mark.takes(6)),
+        pytest.param("torch", marks=pytest.mark.takes(6)),
+        pytest.param("inductor", marks=pytest.mark.takes(6)),
+    ],
+)
 def test_a_fork_server_has_no_context_and_a_task_has_its_gpu(
     profile: str, bench: Bench, workloads: dict[str, WorkloadSpec], figures: CheckFigures
 ) -> None:

@@ -16,7 +16,7 @@ MOST_OVERHEAD_MS = 0.05
 BATCH = 8
 
 
-@pytest.mark.takes(25)
+@pytest.mark.takes(20)
 def test_times_are_those_of_the_work(
     bench: Bench, custom_folder: Path, figures: CheckFigures
 ) -> None:

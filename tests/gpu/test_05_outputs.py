@@ -10,7 +10,7 @@ from .harness import Bench, CheckFigures, body, values_of
 MOST_SHARE = 0.05
 
 
-@pytest.mark.takes(15)
+@pytest.mark.takes(12)
 def test_a_request_is_not_the_copy_of_its_outputs(
     bench: Bench, workloads: dict[str, WorkloadSpec], figures: CheckFigures
 ) -> None:

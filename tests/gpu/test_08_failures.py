@@ -29,14 +29,14 @@ def use(bench: Bench, how: str, timeout_s: float = 60.0) -> dict[str, object]:
     return bench.isolation.run(task)
 
 
-@pytest.mark.takes(8)
+@pytest.mark.takes(7)
 @pytest.mark.parametrize(
     ("how", "causes", "timeout_s"),
     [
         ("out of memory", {"oom"}, 60.0),
         ("device assert", {"device", "exception", "crash"}, 60.0),
         ("killed", {"oom"}, 60.0),  # a process that is killed is taken for one without memory
-        ("endless", {"timeout"}, 10.0),
+        ("endless", {"timeout"}, 5.0),
     ],
 )
 def test_a_failure_has_its_cause_and_the_next_process_runs(
@@ -55,8 +55,13 @@ def test_a_failure_has_its_cause_and_the_next_process_runs(
     assert freed_s < MOST_MEMORY_S
 
 
-@pytest.mark.takes(20)
-@pytest.mark.parametrize("runtime", ["torch", "inductor"])
+@pytest.mark.parametrize(
+    "runtime",
+    [
+        pytest.param("torch", marks=pytest.mark.takes(10)),
+        pytest.param("inductor", marks=pytest.mark.takes(18)),
+    ],
+)
 def test_a_candidate_that_does_not_fit_has_run_out_of_memory(
     runtime: str, bench: Bench, custom_folder: Path, figures: CheckFigures
 ) -> None:
@@ -75,7 +80,7 @@ def test_a_candidate_that_does_not_fit_has_run_out_of_memory(
     assert fits.status == "ok", (fits.message, fits.log)
 
 
-@pytest.mark.takes(25)
+@pytest.mark.takes(14)
 def test_a_candidate_that_fits_alone_is_measured_alone(
     bench: Bench, custom_folder: Path, figures: CheckFigures
 ) -> None:

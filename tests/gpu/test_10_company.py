@@ -14,7 +14,7 @@ from .workloads import custom_spec
 TURNS = 9
 
 
-@pytest.mark.takes(15)
+@pytest.mark.takes(10)
 def test_foreign_work_is_noticed_and_the_ratio_holds(
     bench: Bench, custom_folder: Path, figures: CheckFigures
 ) -> None:

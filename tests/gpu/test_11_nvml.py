@@ -20,7 +20,7 @@ print(json.dumps([gpu.uuid for gpu in detect_hardware().gpus]))
 """
 
 
-@pytest.mark.takes(10)
+@pytest.mark.takes(9)
 def test_energy_power_and_clock_agree(figures: CheckFigures, mode: Mode) -> None:
     mode.need_gpu("its counters are those of NVML")
     found = body("energy", seconds=6.0, width=8192)
@@ -32,7 +32,7 @@ def test_energy_power_and_clock_agree(figures: CheckFigures, mode: Mode) -> None
     assert found["joules"] == pytest.approx(expected, rel=0.15)
 
 
-@pytest.mark.takes(25)
+@pytest.mark.takes(18)
 def test_a_trial_has_its_energy(figures: CheckFigures, bench: Bench, custom_folder: Path) -> None:
     """Blocks are long enough for the counter: joules an item are power times time."""
     bench.mode.need_gpu("its counters are those of NVML")

@@ -15,7 +15,7 @@ MOST_S = 40.0
 """Imports of both ranks take some 10 s of these; without the cause it would be five minutes."""
 
 
-@pytest.mark.takes(8)
+@pytest.mark.takes(7)
 def test_one_rank_adds_up(figures: CheckFigures, bench: Bench) -> None:
     bench.mode.need_gpu("NCCL runs on GPUs")
     found = body("nccl_alone")
@@ -23,7 +23,7 @@ def test_one_rank_adds_up(figures: CheckFigures, bench: Bench) -> None:
     assert found["sum"] == 4.0
 
 
-@pytest.mark.takes(25)
+@pytest.mark.takes(18)
 def test_a_rank_without_a_device_is_the_cause(
     bench: Bench, workloads: dict[str, WorkloadSpec], tmp_path: Path, figures: CheckFigures
 ) -> None:

@@ -28,8 +28,13 @@ def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
     )
 
 
-@pytest.mark.takes(20)
-@pytest.mark.parametrize("runtime", ["torch", "inductor"])
+@pytest.mark.parametrize(
+    "runtime",
+    [
+        pytest.param("torch", marks=pytest.mark.takes(10)),
+        pytest.param("inductor", marks=pytest.mark.takes(16)),
+    ],
+)
 def test_an_export_runs_and_is_verified(
     runtime: str,
     bench: Bench,

@@ -7,7 +7,7 @@ from tunefront.evaluators import WorkloadSpec, profile_candidate
 from .harness import Bench, CheckFigures
 
 
-@pytest.mark.takes(10)
+@pytest.mark.takes(8)
 def test_rows_add_up_to_the_request(
     bench: Bench, workloads: dict[str, WorkloadSpec], figures: CheckFigures
 ) -> None:

@@ -56,10 +56,11 @@ def test_quantization_methods_are_those_of_the_runtimes_that_are_installed(
 
 
 @pytest.mark.parametrize(
-    ("capability", "precisions", "baseline"),
+    ("capability", "precisions", "methods", "baseline"),
     [
-        ((9, 0), ["tf32", "bf16", "fp16"], "bf16"),
-        ((7, 5), ["fp32", "fp16"], "fp16"),
+        ((9, 0), ["tf32", "bf16", "fp16"], ["dynamic", "fp8", "rtn"], "bf16"),
+        ((8, 0), ["tf32", "bf16", "fp16"], ["dynamic", "rtn"], "bf16"),
+        ((7, 5), ["fp32", "fp16"], ["dynamic", "rtn"], "fp16"),
     ],
 )
 def test_on_a_gpu_the_experiment_is_for_the_gpu(
@@ -67,6 +68,7 @@ def test_on_a_gpu_the_experiment_is_for_the_gpu(
     tmp_path: Path,
     capability: tuple[int, int],
     precisions: list[str],
+    methods: list[str],
     baseline: str,
 ) -> None:
     gpus = (Gpu(name="A", memory_mb=81_559, capability=capability),)
@@ -81,8 +83,10 @@ def test_on_a_gpu_the_experiment_is_for_the_gpu(
         "runtime": ["torch", "inductor"],
         "precision": precisions,
         "quantization_bits": [16, 8],
-        "quantization_method": ["dynamic", "rtn"],
+        "quantization_method": methods,
+        "max_autotune": [False, True],
         "batch_size": [1, 8, 32, 128, 512],
+        "cuda_graphs": [False, True],
     }
     assert written["baseline"] == {
         "device": "cuda",
@@ -94,6 +98,47 @@ def test_on_a_gpu_the_experiment_is_for_the_gpu(
     loaded = load_experiment(path, hardware=hardware)
     assert loaded.baseline["device"] == "cuda"
     assert loaded.space.enumerate().runnable
+
+
+def test_choices_that_no_installed_runtime_has_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`max_autotune` is Inductor's."""
+    gpus = (Gpu(name="A", memory_mb=81_559, capability=(6, 1)),)
+    hardware = replace(hardware_with("amx"), gpus=gpus, libraries={"torch": "2.13.0"})
+    monkeypatch.setattr(starter, "detect_hardware", lambda: hardware)
+    path = tmp_path / "experiment.yaml"
+    starter.write_starter(path, task="causal-lm", model="model", data="data.jsonl")
+    space = yaml.safe_load(path.read_text())["space"]
+    assert space["runtime"] == ["torch"]
+    assert "max_autotune" not in space
+    assert space["cuda_graphs"] == [False, True]
+
+
+def test_text_is_generated_on_a_gpu_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gpus = (Gpu(name="A", memory_mb=81_559, capability=(9, 0)),)
+    libraries = {"torch": "2.13.0", "transformers": "5.0", "openvino-genai": "1"}
+    hardware = replace(hardware_with("amx"), gpus=gpus, libraries=libraries)
+    monkeypatch.setattr(starter, "detect_hardware", lambda: hardware)
+    path = tmp_path / "experiment.yaml"
+    starter.write_starter(path, task="text-generation", model="model", data="data.jsonl")
+    written = yaml.safe_load(path.read_text())
+    assert written["space"] == {
+        "device": ["cuda"],
+        "runtime": ["transformers"],
+        "precision": ["tf32", "bf16", "fp16"],
+        "max_batch": [1, 4, 16, 64],
+    }
+    assert written["baseline"] == {
+        "device": "cuda",
+        "runtime": "transformers",
+        "precision": "bf16",
+        "max_batch": 1,
+    }
+    assert "gpu_memory_mb" in written["objectives"]
+    assert load_experiment(path, hardware=hardware).space.enumerate().runnable
 
 
 def test_a_gpu_that_no_installed_runtime_can_use_is_left_out(

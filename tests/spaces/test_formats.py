@@ -161,7 +161,7 @@ def test_what_the_processor_lacks_is_the_reason(
         (
             "torch",
             ("fp32", "w8 static"),
-            "torch does not support quantization_method static; it supports dynamic, rtn",
+            "torch does not support quantization_method static; it supports dynamic, fp8, rtn",
         ),
         (
             "openvino",
@@ -193,9 +193,9 @@ def test_instruction_sets_do_not_count_on_a_gpu() -> None:
 def test_bf16_needs_a_gpu_that_has_it(runtime: str) -> None:
     """The least capable GPU counts; a processor without bf16 does not."""
     turing = Gpu(name="Turing", memory_mb=1, capability=(7, 5))
-    ampere = Gpu(name="Ampere", memory_mb=1, capability=(8, 6))
+    ada = Gpu(name="Ada", memory_mb=1, capability=(8, 9))
     text = "this GPU has no bf16 arithmetic (compute capability below 8.0): it would be emulated"
-    for gpus, expected in (((ampere,), None), ((turing,), text), ((ampere, turing), text)):
+    for gpus, expected in (((ada,), None), ((turing,), text), ((ada, turing), text)):
         here = replace(hardware_with("avx2"), gpus=gpus)
         found = refusals(runtime, here, device="cuda")
         assert found["bf16", "none"] == expected
@@ -204,6 +204,30 @@ def test_bf16_needs_a_gpu_that_has_it(runtime: str) -> None:
         assert any(lacking) == (expected is not None)
     here = replace(hardware_with("amx"), gpus=(turing,))
     assert refusals(runtime, here)["bf16", "none"] is None
+
+
+@pytest.mark.parametrize("runtime", ["torch", "inductor"])
+def test_fp8_is_for_gpus_that_multiply_it(runtime: str) -> None:
+    """In 8 bits, with bf16."""
+
+    def found(capability: tuple[int, int], device: str = "cuda") -> dict[str, str | None]:
+        gpu = Gpu(name="A", memory_mb=1, capability=capability)
+        here = replace(hardware_with("amx"), gpus=(gpu,))
+        wanted = ("bf16", "w8 fp8"), ("fp32", "w8 fp8"), ("bf16", "w4 fp8")
+        reasons = refusals(runtime, here, device=device)
+        return {f"{precision} {word}": reasons[precision, word] for precision, word in wanted}
+
+    in_bf16 = "fp8 products have results in bf16: choose the precision bf16"
+    on_ada = found((8, 9))
+    assert on_ada["bf16 w8 fp8"] is None
+    assert on_ada["fp32 w8 fp8"] == in_bf16
+    assert on_ada["bf16 w4 fp8"] is not None
+    assert found((8, 6))["bf16 w8 fp8"] == (
+        "this GPU has no fp8 matrix products (compute capability below 8.9)"
+    )
+    assert found((8, 9), "cpu")["bf16 w8 fp8"] == (
+        "fp8 products are arithmetic of NVIDIA GPUs; on a processor choose another method"
+    )
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)

@@ -16,6 +16,7 @@ from tests.evaluators.measures.fake_nvml import FakeGpu, FakeNvml
 from tunefront.spaces import Gpu, Hardware, detect_hardware, hardware
 from tunefront.spaces.hardware import LIBRARIES, offered_cores
 from tunefront.spaces.machine.control_groups import Limits
+from tunefront.spaces.machine.distributions import SUBSTITUTES
 
 MachineOf = Callable[..., Hardware]
 GPU = Gpu(name="A", memory_mb=1024, capability=(8, 0))
@@ -102,7 +103,8 @@ def test_this_machine_is_looked_at_once() -> None:
 
 def test_the_installed_libraries_are_found_with_their_versions() -> None:
     found = detect_hardware().libraries
-    assert set(found) - {"nvidia-driver"} <= set(LIBRARIES)
+    substitutes = {one for several in SUBSTITUTES.values() for one in several}
+    assert set(found) - {"nvidia-driver"} <= {*LIBRARIES, *substitutes}
     assert found["torch"] == version("torch")
 
 

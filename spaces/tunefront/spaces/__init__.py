@@ -5,6 +5,7 @@ Pure Python: no torch, ray, optuna or mlflow.
 
 from .catalog import (
     EXPERIMENT,
+    FP8,
     KNOWN_GOOD,
     NOT_QUANTIZED,
     PRESETS,
@@ -48,6 +49,7 @@ from .space import SearchSpace, build_space
 
 __all__ = [
     "EXPERIMENT",
+    "FP8",
     "KNOWN_GOOD",
     "NOT_QUANTIZED",
     "PRESETS",

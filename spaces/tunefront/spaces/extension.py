@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 from typing import Literal
 
@@ -11,6 +10,7 @@ from .choice import Condition, Value
 from .choice_kind import ChoiceKind
 from .errors import SpaceError
 from .hardware import LIBRARIES, Hardware
+from .machine.distributions import installed_version
 from .metric import Metric
 from .rules import Rule
 
@@ -54,10 +54,7 @@ class Requirement:
             return shutil.which(self.executable)
         if self.distribution in LIBRARIES:
             return hardware.libraries.get(self.distribution)
-        try:
-            return version(self.distribution)
-        except PackageNotFoundError:
-            return None
+        return installed_version(self.distribution)
 
     def hint(self) -> str:
         """Return how to install it, to be appended to a message; empty if no extra does."""

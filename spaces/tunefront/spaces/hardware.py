@@ -1,7 +1,6 @@
 """Properties of this machine: cores, instruction sets, memory, GPUs, libraries."""
 
 import hashlib
-import importlib.metadata
 import os
 import platform
 from collections import Counter
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from .machine.control_groups import Limits, control_group_limits
+from .machine.distributions import installed_versions
 from .machine.gpus import Gpu, find_gpus
 from .machine.topology import CPUS, physical_cores, whole_cores, within_quota
 
@@ -99,8 +99,8 @@ class Hardware:
         isa: Instruction sets that matter for low precision.
         gpus: The visible GPUs that trials can use, all of one kind.
         gpu_problems: Why other GPUs can't be used, a text each; and why none is found.
-        libraries: Versions of the installed libraries, by distribution name; that of the GPUs'
-            driver as `nvidia-driver`.
+        libraries: Versions of the installed libraries, by distribution name; see `SUBSTITUTES` for
+            those that count as another one. That of the GPUs' driver as `nvidia-driver`.
         variables: Environment variables that libraries read; see `VARIABLES`.
     """
 
@@ -150,10 +150,18 @@ class Hardware:
         """
         return not self.isa & {"avx512_vnni", "avx_vnni", "amx_int8", "asimd"}
 
-    def summary(self) -> str:
-        """Return a one-line description."""
+    def summary(self, *, count_gpus: bool = True) -> str:
+        """Return a one-line description.
+
+        Args:
+            count_gpus: Whether to name the number of GPUs, which differs for processes that see
+                other ones, and where a GPU is lost.
+        """
         count = Counter(gpu.name for gpu in self.gpus)
-        named = [name if number == 1 else f"{number} x {name}" for name, number in count.items()]
+        named = [
+            f"{number} x {name}" if count_gpus and number > 1 else name
+            for name, number in count.items()
+        ]
         gpus = ", ".join(named) or "no GPU"
         cores = f"{self.cores} core{'' if self.cores == 1 else 's'}"
         if self.physical_cores is not None:
@@ -178,16 +186,6 @@ def _memory_mb(limit: int | None) -> int:
     """Return the memory of the machine in MB, or the control groups' limit if that is lower."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     return total if limit is None else min(total, limit)
-
-
-def _libraries() -> dict[str, str]:
-    versions: dict[str, str] = {}
-    for name in LIBRARIES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def _variables() -> dict[str, str]:
@@ -217,7 +215,7 @@ def detect_hardware() -> Hardware:
         isa=isa,
         gpus=found.gpus,
         gpu_problems=found.problems,
-        libraries=MappingProxyType({**_libraries(), **driver}),
+        libraries=MappingProxyType({**installed_versions(LIBRARIES), **driver}),
         variables=MappingProxyType(_variables()),
     )
 

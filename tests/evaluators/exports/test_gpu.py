@@ -17,7 +17,7 @@ from tunefront.evaluators.exports.folder import RUN_SCRIPT, copy_candidate, writ
 from tunefront.evaluators.exports.open import missing_gpu
 from tunefront.evaluators.exports.verification import run_verification, tolerance_of
 from tunefront.evaluators.interfaces.builtin import interface_of
-from tunefront.evaluators.interfaces.endpoint import COPY_SHARE, Facts
+from tunefront.evaluators.interfaces.endpoint import COPY_SHARE, GPUS, Facts
 from tunefront.evaluators.interfaces.tensors import Inputs, TensorEndpoint
 from tunefront.evaluators.statistics.arrays import Array
 from tunefront.spaces import Configuration, Gpu, Value, detect_hardware
@@ -104,13 +104,13 @@ class OnGpu(TensorEndpoint):
 
     def facts(self) -> Facts:
         OnGpu.readings += 1
-        return {"device": "cuda", COPY_SHARE: 0.1 * self.readings}
+        return {"device": "cuda", GPUS: f"GPU-{self.readings}", COPY_SHARE: 0.1 * self.readings}
 
 
 def test_the_memory_of_verification_is_that_on_the_gpu(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """What is measured at each reading is no choice that has to be the same."""
+    """What is measured at each reading, and the GPU itself, are no choices that stay the same."""
     gpu = FakeGpu(uuid="GPU-a", processes={1: 5000})
     FakeNvml([gpu]).install(monkeypatch)
     monkeypatch.setattr(verification, "open_candidate", lambda folder: OnGpu(gpu))

@@ -17,6 +17,7 @@ from tunefront.evaluators.isolation.gpus import (
     lease_cores_and_gpus,
     lease_gpus,
     set_gpu_aside,
+    take_gpu_back,
 )
 from tunefront.spaces import EvaluationError, Gpu
 
@@ -139,9 +140,7 @@ def test_cores_come_after_gpus_and_from_near_them(monkeypatch: pytest.MonkeyPatc
     assert driver.gpus[0].processes == {}
 
 
-def test_a_broken_gpu_is_not_leased_until_it_is_tried_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_broken_gpu_is_not_leased_until_it_is_tried_again() -> None:
     set_gpu_aside("GPU-0", "CUDA error: an illegal address")
     set_gpu_aside("MIG-GPU-1/2/0", "lost")  # the names of older drivers have slashes
     assert gpus_set_aside() == {
@@ -155,9 +154,13 @@ def test_a_broken_gpu_is_not_leased_until_it_is_tried_again(
     assert raised.value.cause == "device"
     text = "4 GPUs needed, but 3 can be used; GPU-0 was set aside: CUDA error: an illegal address"
     assert str(raised.value).startswith(text)
-    monkeypatch.setattr(module, "SET_ASIDE_S", 0.0)
+    set_gpu_aside("GPU-0", "broken", 0.0)
     with lease_gpus(4, GPUS) as found:
         assert names(found) == names(GPUS)
+    set_gpu_aside("GPU-0", "broken")
+    for name in ("GPU-0", "GPU-never-set-aside"):
+        take_gpu_back(name)
+    assert gpus_set_aside() == {"MIG-GPU-1/2/0": "lost"}
 
 
 def test_without_a_gpu_a_request_for_one_fails_at_once() -> None:

@@ -17,7 +17,6 @@ from tunefront.evaluators.isolation.process import Isolation
 from tunefront.evaluators.isolation.task import Task
 
 HERE = Path(__file__).parents[1]
-ON_TORCH = ("torch", "inductor")
 
 
 def test_fork_servers_import_everything_without_a_call_of_cuda(
@@ -30,11 +29,17 @@ def test_fork_servers_import_everything_without_a_call_of_cuda(
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     monkeypatch.setenv("TUNEFRONT_CACHE", str(tmp_path))
     catalog = builtin_catalog()
-    opened = [name for runtime in ON_TORCH for name in open_imports(catalog, runtime)]
+    on_gpus = [
+        name
+        for name in catalog.names("runtime")
+        if "cuda" in (catalog.extension(name).supports.get("device") or ())
+    ]
+    assert {"torch", "inductor", "transformers"} <= set(on_gpus)
+    opened = [name for runtime in on_gpus for name in open_imports(catalog, runtime)]
     built = [
         name
-        for runtime in ON_TORCH
-        for task in ("causal-lm", "image-classification")
+        for runtime in on_gpus
+        for task in catalog.names("workload")
         for name in imports_of(
             catalog, task, catalog.complete({"runtime": runtime, "quantization_bits": 8})
         )

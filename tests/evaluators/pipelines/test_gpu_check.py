@@ -1,19 +1,21 @@
 """That torch can use the GPUs is checked before anything is measured on them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
 from tunefront.evaluators import Isolation
+from tunefront.evaluators.isolation.task import Task
 from tunefront.evaluators.pipelines.gpu_check import (
     GpuCheck,
     GpuCheckRequest,
     check_visible_gpus,
     gpu_problems,
 )
+from tunefront.spaces import EvaluationError
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120")
 ONE = GpuCheckRequest(expected=1)
@@ -24,13 +26,50 @@ def test_a_build_of_torch_without_cuda_is_named(tmp_path: Path) -> None:
     """In a fresh interpreter, as before a search."""
     isolation = Isolation()
     try:
-        (found,) = gpu_problems(("GPU-made-up",), isolation, tmp_path / "log")
+        found = gpu_problems(("GPU-made-up",), isolation, tmp_path / "log")
     finally:
         isolation.close()
-    assert found == (
-        f"torch {torch.__version__} is built without CUDA; install a build with CUDA, see "
-        "https://pytorch.org/get-started/locally"
-    )
+    assert found == {
+        "GPU-made-up": f"torch {torch.__version__} is built without CUDA; install a build with "
+        "CUDA, see https://pytorch.org/get-started/locally"
+    }
+
+
+class Machine:
+    """In place of an Isolation: runs the check on GPUs some of which are broken."""
+
+    def __init__(self, broken: Mapping[str, str], together: str = "") -> None:
+        self.broken, self.together = broken, together
+        self.checked: list[tuple[str, ...]] = []
+
+    def run(self, task: Task[GpuCheck]) -> GpuCheck:
+        assert task.request == GpuCheckRequest(expected=len(task.devices))
+        self.checked.append(task.devices)
+        found = [self.broken[name] for name in task.devices if name in self.broken]
+        if len(task.devices) > 1 and self.together:
+            found.append(self.together)
+        if "falls off" in found:
+            raise EvaluationError("exit code 1", cause="crash")
+        return GpuCheck(problems=tuple(found))
+
+
+@pytest.mark.parametrize(
+    ("broken", "together", "expected", "alone"),
+    [
+        ({}, "", {}, False),
+        ({"b": "wrong"}, "", {"b": "wrong"}, True),
+        ({"b": "falls off"}, "", {"b": "exit code 1; see log"}, True),
+        ({"a": "wrong", "b": "w"}, "", {"a": "wrong", "b": "w"}, True),
+        ({}, "no peers", {"a": "no peers", "b": "no peers"}, True),
+    ],
+)
+def test_each_gpu_is_checked_alone_only_if_all_together_fail(
+    broken: Mapping[str, str], together: str, expected: Mapping[str, str], alone: bool
+) -> None:
+    machine = Machine(broken, together)
+    found = gpu_problems(("a", "b"), cast(Isolation, machine), Path("log"))
+    assert found == expected
+    assert machine.checked == [("a", "b"), *([("a",), ("b",)] if alone else [])]
 
 
 @pytest.fixture

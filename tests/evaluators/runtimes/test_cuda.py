@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,17 +10,20 @@ from tests.evaluators.runtimes.conftest import configuration_of, request_of
 from torch._higher_order_ops.out_dtype import out_dtype
 
 from tunefront.evaluators.evaluation.built import CandidateRecord
+from tunefront.evaluators.interfaces.endpoint import COPY_SHARE, GPUS
 from tunefront.evaluators.interfaces.torch_tensors import tensors
-from tunefront.evaluators.runtimes import export_program
+from tunefront.evaluators.runtimes import device_copies, export_program
 from tunefront.evaluators.runtimes.base import Source
 from tunefront.evaluators.runtimes.cuda import (
     INT8_MULTIPLE,
     LEAST_INT8_ROWS,
     check_cuda,
+    gpu_facts,
     not_multiplied,
     target_device,
 )
 from tunefront.evaluators.runtimes.export_program import converted_program
+from tunefront.evaluators.runtimes.inductor.runtime import InductorEndpoint
 from tunefront.evaluators.runtimes.number_format import (
     KEPT_LAYERS,
     LEFT_OUT_LAYERS,
@@ -54,6 +58,45 @@ def test_a_process_that_can_not_use_cuda_is_no_fault_of_the_configuration(
     with pytest.raises(EvaluationError, match="forked from one that had called CUDA") as caught:
         check_cuda()
     assert caught.value.cause == "device"
+
+
+def test_the_gpus_of_tensors_are_named_by_their_uuids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `CUDA_VISIBLE_DEVICES` names them, in torch's order, each once."""
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid=f"uuid-{index}")
+    )
+    on = ("cuda:1", "cpu", "cuda", "cuda:1")
+    assert gpu_facts(map(torch.device, on)) == {GPUS: "GPU-uuid-0,GPU-uuid-1"}
+    assert gpu_facts([torch.device("cpu")]) == {}
+
+
+class Answering:
+    """A compiled package whose outputs are on some device."""
+
+    def __init__(self, device: str) -> None:
+        self.output = SimpleNamespace(device=torch.device(device))
+
+    def __call__(self, **given: torch.Tensor) -> list[object]:
+        return [self.output]
+
+
+@pytest.mark.parametrize("found", ["cuda:0", "cpu"])
+def test_a_package_is_where_its_outputs_are(found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not where it was asked to be."""
+    endpoint = InductorEndpoint.__new__(InductorEndpoint)
+    endpoint._device, endpoint._model = "cuda", Answering(found)
+    endpoint._last = None
+    assert endpoint._gpu_facts() == {}
+    endpoint._last = request_of(1, 4)
+    monkeypatch.setattr(device_copies, "tensors", lambda inputs, device: inputs)
+    monkeypatch.setattr(device_copies, "copy_share", lambda *_: 0.25)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid="a")
+    )
+    facts = endpoint._gpu_facts()
+    assert facts["device"] == torch.device(found).type
+    assert facts.get(GPUS) == ("GPU-a" if found == "cuda:0" else None)
+    assert facts[COPY_SHARE] == 0.25
 
 
 class Layers(torch.nn.Module):

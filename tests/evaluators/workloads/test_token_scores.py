@@ -93,10 +93,45 @@ def test_logits_that_are_not_finite_make_scores_that_are_not() -> None:
     ids, mask = torch.ones(1, 3, dtype=torch.int64), torch.tensor([[1, 1, 0]])
     for place in range(3):
         for value in (float("nan"), float("inf")):
-            logits = torch.zeros(1, 3, 4)
-            logits[0, place, 2] = value
-            scores, _ = token_scores(logits, ids, mask)
-            assert not torch.isfinite(scores[0, place])
+            for dtype in (torch.float32, torch.bfloat16):
+                logits = torch.zeros(1, 3, 4, dtype=dtype)
+                logits[0, place, 2] = value
+                scores, _ = token_scores(logits, ids, mask)
+                assert not torch.isfinite(scores[0, place])
+
+
+@pytest.mark.parametrize("vocabulary", [12, 50, 1001])
+@pytest.mark.parametrize("name", ["bfloat16", "float16", "float32"])
+def test_logits_of_16_bits_are_scored_as_in_fp32_but_never_there_as_a_whole(
+    name: str, vocabulary: int
+) -> None:
+    import torch
+
+    from tunefront.evaluators.workloads.modules import token_scores
+
+    class Scores(torch.nn.Module):
+        def forward(
+            self, logits: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            return token_scores(logits, ids, mask)
+
+    generator = torch.Generator().manual_seed(0)
+    logits = 10 * torch.randn(2, 5, vocabulary, generator=generator)
+    logits[0, 1, 0] = -torch.inf
+    ids = torch.randint(0, vocabulary, (2, 5), generator=generator)
+    given = (logits.to(getattr(torch, name)), ids, torch.ones_like(ids))
+    scores, tokens = token_scores(*given)
+    expected, chosen = token_scores(given[0].float(), *given[1:])
+    torch.testing.assert_close(scores, expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(tokens, chosen)
+    graph = torch.export.export(Scores(), given).graph
+    values = [node.meta.get("val") for node in graph.nodes if node.op == "call_function"]
+    whole = [
+        value
+        for value in values
+        if isinstance(value, torch.Tensor) and tuple(value.shape) == (2, 5, vocabulary)
+    ]
+    assert not [value for value in whole if value.dtype == torch.float32]
 
 
 def test_the_module_is_exported_with_both_dimensions_dynamic(

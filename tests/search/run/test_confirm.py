@@ -6,8 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.evaluators.measures.fake_nvml import FakeGpu, FakeNvml
 
 from tunefront.evaluators import builtin_catalog
+from tunefront.evaluators.measures.gpu_memory import GPU_MEMORY
 from tunefront.evaluators.pipelines.base import RoundResult
 from tunefront.search import Experiment, Trial
 from tunefront.search.front.picks import front_of
@@ -201,6 +203,23 @@ def test_memory_of_the_gpu_counts_as_well(experiment: Experiment, trial: TrialOf
     assert len(groups_of(experiment, chosen, {**plenty, "gpu_memory_mb": 599.0})) == 2
 
 
+@pytest.mark.parametrize(("each_mb", "groups"), [(300.0, 1), (299.0, 2)])
+def test_memory_of_several_gpus_counts_for_each_of_them(
+    experiment: Experiment, trial: TrialOf, each_mb: float, groups: int
+) -> None:
+    """The baseline has 100 MB on one GPU, the finalists have 200 MB and 400 MB on two and four."""
+    chosen = [
+        trial(
+            number,
+            configuration=configuration(device="cuda", tensor_parallel=gpus),
+            gpu_memory_mb=gpus * 100.0,
+        )
+        for number, gpus in enumerate((1, 2, 4))
+    ]
+    found = groups_of(experiment, chosen, {"gpu_memory_mb": each_mb})
+    assert len(found) == groups
+
+
 def test_a_group_has_a_share_of_the_free_memory(
     experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +230,16 @@ def test_a_group_has_a_share_of_the_free_memory(
     metrics = experiment.metrics.values()
     assert rooms_mb(metrics)["peak_memory_mb"] == pytest.approx(800.0)
     assert rooms_mb(metrics, 0.4)["peak_memory_mb"] == pytest.approx(400.0)
+    FakeNvml(
+        [
+            FakeGpu(uuid="GPU-full", memory_mb=1000, reserved_mb=990),
+            FakeGpu(uuid="GPU-a", memory_mb=1000, reserved_mb=100),
+            FakeGpu(uuid="GPU-b", memory_mb=1000, reserved_mb=200),
+        ]
+    ).install(monkeypatch)
+    with_gpus = [*metrics, GPU_MEMORY]
+    assert rooms_mb(with_gpus)["gpu_memory_mb"] == pytest.approx(0.8 * 900)
+    assert rooms_mb(with_gpus, gpus=2)["gpu_memory_mb"] == pytest.approx(0.8 * 800)
 
 
 def test_a_counterpart_that_can_not_run_is_left_out(load: Load, trial: TrialOf) -> None:

@@ -152,7 +152,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Any:
     ) -> tuple[Confirmation, list[float]]:
         shares: list[float] = []
 
-        def rooms(metrics: object, share: float) -> dict[str, float]:
+        def rooms(metrics: object, share: float, *, gpus: int) -> dict[str, float]:
+            assert gpus == 1
             shares.append(share)
             return {"peak_memory_mb": room_mb * share / GROUP_MEMORY_SHARE}
 

@@ -7,9 +7,10 @@ import pytest
 
 from tunefront.evaluators import QualitySample, WorkloadDescription
 from tunefront.search import Experiment
+from tunefront.search.experiment import evaluation_settings
 from tunefront.search.experiment.evaluation_settings import settings_of
 from tunefront.search.run import preflight
-from tunefront.search.run.events import DataScarce, Event, WorkloadNoted
+from tunefront.search.run.events import DataScarce, Event, GpuLeftOut, WorkloadNoted
 from tunefront.search.run.preflight import check_gpus, check_workload, with_memory
 from tunefront.spaces import (
     ExperimentError,
@@ -212,30 +213,100 @@ def test_of_a_custom_model_the_requests_are_named(
     )
 
 
+def a_gpu(number: int) -> Gpu:
+    return Gpu(name="Made-up GPU", memory_mb=1, capability=(9, 0), uuid=f"GPU-{number}")
+
+
+ON_GPUS = ("space.device=[cuda]", "baseline.device=cuda", "space.tensor_parallel=[1, 2, 4]")
+
+
+@pytest.fixture
+def aside(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The GPUs that are set aside, at first one."""
+    found = {"GPU-0": "before"}
+    monkeypatch.setattr(preflight, "set_gpu_aside", lambda u, reason, _: found.update({u: reason}))
+    monkeypatch.setattr(preflight, "take_gpu_back", lambda uuid: found.pop(uuid, None))
+    return found
+
+
 @pytest.mark.parametrize(
     ("gpus", "overrides", "checked"),
     [
         (1, ("space.device=[cpu, cuda]",), True),
-        (1, (), False),
+        (1, ("space.device=[cpu]",), False),
         (0, ("space.device=[cpu, cuda]",), False),
     ],
 )
 def test_gpus_are_checked_where_trials_use_them(
     load: Load,
     monkeypatch: pytest.MonkeyPatch,
+    aside: dict[str, str],
+    laptop: Hardware,
     gpus: int,
     overrides: tuple[str, ...],
     checked: bool,
 ) -> None:
-    gpu = Gpu(name="Made-up GPU", memory_mb=1, capability=(9, 0), uuid="GPU-0")
-    hardware = replace(detect_hardware(), gpus=(gpu,) * gpus)
-    monkeypatch.setattr(preflight, "detect_hardware", lambda: hardware)
-    monkeypatch.setattr(preflight, "gpu_problems", lambda names, *_: [f"{names} busy", "b"])
-    experiment = load(*overrides)
+    hardware = replace(laptop, gpus=(a_gpu(0),) * gpus)
+    monkeypatch.setattr(preflight, "gpu_problems", lambda names, *_: dict.fromkeys(names, "busy"))
+    experiment, events = load(*overrides, hardware=hardware), list[Event]()
     if checked:
-        with pytest.raises(MachineError, match=r"trials on GPUs can't run: \('GPU-0',\) busy; b"):
-            check_gpus(experiment)
+        with pytest.raises(MachineError, match=r"trials on GPUs can't run: busy$"):
+            check_gpus(experiment, events.append)
     else:
-        check_gpus(experiment)
-    monkeypatch.setattr(preflight, "gpu_problems", lambda *_: [])
-    check_gpus(experiment)
+        assert check_gpus(experiment, events.append) is experiment
+    assert aside == {"GPU-0": "before"}
+    monkeypatch.setattr(preflight, "gpu_problems", lambda *_: {})
+    assert check_gpus(experiment, events.append) is experiment
+    assert aside == ({} if checked else {"GPU-0": "before"})
+    assert events == []
+
+
+def test_a_broken_gpu_of_several_is_left_out_and_the_search_runs_on_the_others(
+    load: Load, monkeypatch: pytest.MonkeyPatch, aside: dict[str, str], laptop: Hardware
+) -> None:
+    """What needs all of them is left out with the reason."""
+    hardware = replace(laptop, gpus=tuple(map(a_gpu, range(4))))
+    monkeypatch.setattr(preflight, "gpu_problems", lambda *_: {"GPU-2": "illegal address"})
+    experiment, events = load(*ON_GPUS, hardware=hardware), list[Event]()
+    before = experiment.space.enumerate()
+    checked = check_gpus(experiment, events.append)
+    assert events == [GpuLeftOut(uuid="GPU-2", reason="illegal address")]
+    assert aside == {"GPU-2": "illegal address"}
+    found = checked.space.context.hardware
+    assert [gpu.uuid for gpu in found.gpus] == ["GPU-0", "GPU-1", "GPU-3"]
+    assert found.gpu_problems == ("GPU-2 is left out: illegal address",)
+    assert (experiment.concurrent_trials, checked.concurrent_trials) == (4, 3)
+    after = checked.space.enumerate()
+    wide = [one for one in before.runnable if one["tensor_parallel"] == 4]
+    assert wide
+    assert set(before.runnable) - set(after.runnable) == set(wide)
+    assert any(drop.reason == "4 GPUs needed, but 3 are visible" for drop in after.dropped)
+    mixed = load("space.device=[cpu, cuda]", hardware=hardware)
+    assert check_gpus(mixed, events.append).concurrent_trials == mixed.concurrent_trials
+
+
+def test_a_baseline_that_needs_the_broken_gpu_is_an_error(
+    load: Load, monkeypatch: pytest.MonkeyPatch, aside: dict[str, str], laptop: Hardware
+) -> None:
+    hardware = replace(laptop, gpus=tuple(map(a_gpu, range(2))))
+    monkeypatch.setattr(preflight, "gpu_problems", lambda *_: {"GPU-1": "lost"})
+    wide = (*ON_GPUS[:2], "space.tensor_parallel=[1, 2]", "baseline.tensor_parallel=2")
+    with pytest.raises(MachineError) as caught:
+        check_gpus(load(*wide, hardware=hardware), lambda event: None)
+    message = str(caught.value).partition("experiment.yaml")[2]
+    assert message.startswith(": baseline: can't run here: 2 GPUs needed, but 1 are visible (")
+    assert message.endswith("), since GPU-1 is left out: lost; choose another baseline")
+
+
+def test_the_number_of_gpus_is_no_part_of_a_searchs_identity(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search goes on where a GPU was lost, or fewer are visible."""
+    described = WorkloadDescription(fingerprint="abc")
+
+    def machine_of(gpus: int) -> object:
+        hardware = replace(detect_hardware(), gpus=tuple(map(a_gpu, range(gpus))))
+        monkeypatch.setattr(evaluation_settings, "detect_hardware", lambda: hardware)
+        return evaluation_settings.identity(load(), described)["machine"]
+
+    assert machine_of(1) == machine_of(4) != machine_of(0)

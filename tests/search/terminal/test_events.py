@@ -58,6 +58,11 @@ def test_an_unknown_event_is_refused() -> None:
             events.PreparationStarted(script=Path("prepare.py"), folder=Path("/cache/a")),
             "preparing model and data once: prepare.py -> /cache/a",
         ),
+        (
+            events.GpuLeftOut(uuid="GPU-1", reason="CUDA error: unknown error; see gpus.log"),
+            "GPU-1 is left out, trials run on the other GPUs: CUDA error: unknown error; see "
+            "gpus.log",
+        ),
         (events.WorkloadCheckStarted(), "checking model and data"),
         (events.WorkloadNoted(note="max_length 256: cut at 64"), "max_length 256: cut at 64"),
         (

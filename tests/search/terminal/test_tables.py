@@ -54,7 +54,7 @@ def test_the_plan_of_another_processor_names_what_it_lacks(
         "[runtime=torch|openvino, precision=bf16]",
         "  3: onnxruntime does not support precision bf16; it supports fp32  "
         "[runtime=onnxruntime, precision=bf16]",
-        "  1: torch does not support quantization_method static; it supports dynamic, rtn  "
+        "  1: torch does not support quantization_method static; it supports dynamic, fp8, rtn  "
         "[runtime=torch, quantization_method=static, quantization_bits=8]",
         "  1: onnxruntime does not support quantization_method static; it supports dynamic, rtn  "
         "[runtime=onnxruntime, quantization_method=static, quantization_bits=8]",

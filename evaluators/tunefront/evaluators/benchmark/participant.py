@@ -12,6 +12,7 @@ from tunefront.evaluators.interfaces.builtin import (
     read_request_sets,
     timing_of,
 )
+from tunefront.evaluators.interfaces.endpoint import GPUS
 from tunefront.evaluators.isolation.process import Child
 from tunefront.evaluators.measures.base import Measure, Reading
 from tunefront.evaluators.measures.processes import with_descendants
@@ -196,7 +197,13 @@ class Participant:
         if self.result is None:
             return EvaluationError("not measured: the reference candidate failed first", "crash")
         try:
-            first, *_ = [child.result() for child in self.children.values()]
+            found = [child.result().facts for child in self.children.values()]
         except EvaluationError as error:
             return error
-        return replace(self.result, facts={**first.facts, **self.result.facts})
+        return replace(self.result, facts={**found[0], **_on_gpus(found), **self.result.facts})
+
+
+def _on_gpus(facts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the GPUs of all replicas as one fact; empty on processors."""
+    named = [str(one[GPUS]) for one in facts if GPUS in one]
+    return {GPUS: ",".join(named)} if named else {}

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tunefront.evaluators.evaluation.built import CandidateRecord
@@ -20,7 +21,7 @@ from tunefront.evaluators.evaluation.protocol import Protocol, enough
 from tunefront.evaluators.exports.open import missing_gpu, open_candidate
 from tunefront.evaluators.interfaces.base import Comparison, no_collection
 from tunefront.evaluators.interfaces.builtin import RequestSet, interface_of, timing_of
-from tunefront.evaluators.interfaces.endpoint import MEASURED_FACTS, Endpoint
+from tunefront.evaluators.interfaces.endpoint import VARYING_FACTS, Endpoint
 from tunefront.evaluators.interfaces.generation import GenerationResponse
 from tunefront.evaluators.interfaces.load import Load
 from tunefront.evaluators.interfaces.tensors import TOLERANCE
@@ -31,7 +32,7 @@ from tunefront.evaluators.measures.machine import ProcessWatch
 from tunefront.evaluators.measures.memory import PEAK_MEMORY, group_memory
 from tunefront.evaluators.statistics.formatting import number_text, percent_text
 from tunefront.evaluators.statistics.timing import Block, Timing
-from tunefront.spaces import NOT_QUANTIZED, Configuration, ExportError, detect_hardware
+from tunefront.spaces import FP8, NOT_QUANTIZED, Configuration, ExportError, detect_hardware
 
 from .folder import (
     SERVER,
@@ -50,8 +51,11 @@ On another machine the change is only reported.
 """
 SERVER_S = 600.0
 """Longest time in seconds until `serve.py --sample` has opened the export and answered."""
-ROUNDED_ACTIVATIONS = 2e-2
-"""Tolerance of outputs where a GPU quantizes activations; estimated, not measured on GPUs."""
+ROUNDED_ACTIVATIONS: Mapping[str, float] = MappingProxyType({"dynamic": 2e-2, FP8: 5e-2})
+"""Tolerances of outputs where a GPU quantizes activations, by `quantization_method`.
+
+They are estimated, not measured on GPUs.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,15 +128,14 @@ def server_check(folder: Path) -> Check:
 def tolerance_of(configuration: Configuration) -> float:
     """Return the largest allowed relative difference of an output; see `TOLERANCE`.
 
-    Activations that a GPU quantizes are rounded to one of 255 values: where another GPU adds in
-    another order, some are rounded to the next one.
+    Activations that a GPU quantizes are rounded to one of 255 values, in fp8 to 3 bits after the
+    first: where another GPU adds in another order, some are rounded to the next one.
     """
     allowed = TOLERANCE[configuration.text("precision")]
     quantized = configuration.integer("quantization_bits") < NOT_QUANTIZED
     if not quantized or configuration["device"] != "cuda":
         return allowed
-    dynamic = configuration["quantization_method"] == "dynamic"
-    return max(allowed, ROUNDED_ACTIVATIONS) if dynamic else allowed
+    return max(allowed, ROUNDED_ACTIVATIONS.get(configuration.text("quantization_method"), 0.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +201,7 @@ def _facts(facts: Mapping[str, Any], manifest: Mapping[str, Any]) -> Check:
     wrong = [
         f"{name}: {facts.get(name)}, recorded {value}"
         for name, value in recorded.items()
-        if name not in MEASURED_FACTS and facts.get(name) != value
+        if name not in VARYING_FACTS and facts.get(name) != value
     ]
     listed = ", ".join(
         f"{name} {value}" for name, value in recorded.items() if not isinstance(value, float)

@@ -14,8 +14,10 @@ share of zeros among these weights; `parameters`: their number.
 """
 COPY_SHARE = "copy_share"
 """Fact: share of the copies to and from the GPU in the time of a request."""
-MEASURED_FACTS = frozenset({COPY_SHARE})
-"""Facts that are measured at each reading, and differ between two of them."""
+GPUS = "gpus"
+"""Fact: UUIDs of the GPUs that the candidate's tensors are on, separated by commas."""
+VARYING_FACTS = frozenset({COPY_SHARE, GPUS})
+"""Facts that differ between two readings of the same candidate."""
 
 
 class Endpoint(ABC):

@@ -26,7 +26,7 @@ from .cores import (
 from .private_folder import private_folder
 
 SET_ASIDE_S = 900.0
-"""Seconds for which a broken GPU is not leased; afterwards it is tried again."""
+"""Seconds for which a GPU that broke during a trial is not leased; then it is tried again."""
 MEMORY_BACK_S = 10.0
 """Longest wait in seconds, after a lease, until the driver has freed the memory of its processes.
 
@@ -135,11 +135,17 @@ def _too_few(count: int, left: int, aside: Mapping[str, str]) -> str:
     return "; ".join([needed, *reasons])
 
 
-def set_gpu_aside(uuid: str, reason: str) -> None:
-    """Keep a broken GPU from being leased for `SET_ASIDE_S` seconds."""
-    record = {"uuid": uuid, "reason": reason, "at": time.time()}
+def set_gpu_aside(uuid: str, reason: str, seconds: float = SET_ASIDE_S) -> None:
+    """Keep a broken GPU from being leased for some seconds."""
+    record = {"uuid": uuid, "reason": reason, "at": time.time(), "seconds": seconds}
     with suppress(OSError):  # without room on the disk it is leased again, and probed again
-        (_aside_folder() / f"{_unit(uuid)}.json").write_text(json.dumps(record))
+        _aside_file(uuid).write_text(json.dumps(record))
+
+
+def take_gpu_back(uuid: str) -> None:
+    """Let a GPU that was set aside, and works again, be leased."""
+    with suppress(OSError):
+        _aside_file(uuid).unlink()
 
 
 def gpus_set_aside() -> dict[str, str]:
@@ -148,9 +154,13 @@ def gpus_set_aside() -> dict[str, str]:
     for path in sorted(_aside_folder().glob("*.json")):
         with suppress(OSError, ValueError, KeyError):
             record = json.loads(path.read_text())
-            if 0 <= time.time() - float(record["at"]) < SET_ASIDE_S:
+            if 0 <= time.time() - float(record["at"]) < float(record["seconds"]):
                 found[str(record["uuid"])] = str(record["reason"])
     return found
+
+
+def _aside_file(uuid: str) -> Path:
+    return _aside_folder() / f"{_unit(uuid)}.json"
 
 
 def _aside_folder() -> Path:

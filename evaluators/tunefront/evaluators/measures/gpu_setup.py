@@ -12,9 +12,10 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from tunefront.spaces.machine.distributions import installed_version
 
 LEAST_SHARED_MEMORY_MB = 1024
 """Smallest /dev/shm that serves NCCL between several GPUs; Docker's default is 64 MB."""
@@ -236,7 +237,7 @@ def toolchain(
     home = _cuda_home(variables)
     return Toolchain(
         **(_torch_facts() if with_torch else {}),
-        triton=_installed("triton"),
+        triton=installed_version("triton") or "",
         compiler=compiler,
         cuda_home=home,
         headers=bool(home) and Path(home, "include", "cuda.h").exists(),
@@ -262,13 +263,6 @@ def _torch_facts() -> dict[str, Any]:
         "architectures": tuple(torch.cuda.get_arch_list()),
         "nccl": nccl,
     }
-
-
-def _installed(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return ""
 
 
 def _cuda_home(variables: Mapping[str, str]) -> str:

@@ -32,14 +32,30 @@ class GpuCheck:
     problems: tuple[str, ...] = ()
 
 
-def gpu_problems(names: tuple[str, ...], isolation: Isolation, log: Path) -> list[str]:
-    """Return why torch can't use GPUs, each with the next step; empty if it can use all.
+def gpu_problems(names: tuple[str, ...], isolation: Isolation, log: Path) -> dict[str, str]:
+    """Return why torch can't use GPUs, by name, each with the next step; empty if it can use all.
+
+    All are checked together. If that fails, each is checked alone, since one broken GPU can keep
+    CUDA from starting on the others. A failure of all together counts for each of them if every
+    one can be used alone.
 
     Args:
         names: UUIDs of the GPUs, or names of MIG instances.
-        isolation: Starts the fresh interpreter of the check.
-        log: File for its output.
+        isolation: Starts the fresh interpreters of the check.
+        log: File for their output.
     """
+    together = _problems_of(names, isolation, log)
+    if not together:
+        return {}
+    if len(names) == 1:
+        return {names[0]: together}
+    alone = {name: _problems_of((name,), isolation, log) for name in names}
+    found = {name: text for name, text in alone.items() if text}
+    return found or dict.fromkeys(names, together)
+
+
+def _problems_of(names: tuple[str, ...], isolation: Isolation, log: Path) -> str:
+    """Return why torch can't use GPUs that one process sees; empty if it can use all."""
     task = Task(
         function=function_name(check_visible_gpus),
         request=GpuCheckRequest(expected=len(names)),
@@ -50,9 +66,9 @@ def gpu_problems(names: tuple[str, ...], isolation: Isolation, log: Path) -> lis
         devices=names,
     )
     try:
-        return list(isolation.run(task).problems)
+        return "; ".join(isolation.run(task).problems)
     except EvaluationError as error:
-        return [f"{error}; see {log}"]
+        return f"{error}; see {log}"
 
 
 def check_visible_gpus(request: GpuCheckRequest) -> GpuCheck:

@@ -12,9 +12,14 @@ from tunefront.evaluators.profiling.job import ProfileJob, ProfilerResult, middl
 from tunefront.evaluators.profiling.profile import Profile, merged
 from tunefront.evaluators.runtimes.base import Built, OpenFolder
 from tunefront.spaces import Catalog, Configuration, EvaluationError
+from tunefront.spaces.catalog.execution import CUDA_GRAPHS
 
 Profiler = Callable[[ProfileJob, OpenFolder], ProfilerResult]
 """The contract `profiler` of an extension of a runtime."""
+
+
+WITHOUT_GRAPHS = "profiled without CUDA graphs, which hide the operators"
+"""Note on a profile of a candidate that runs by CUDA graphs."""
 
 
 def check_profiler(catalog: Catalog, runtime: str) -> None:
@@ -42,7 +47,9 @@ def profile_job(job: ProfileJob) -> Profile:
     check_profiler(catalog, record.runtime)
     runtime = runtime_of(catalog, record.runtime)
 
-    configuration = Configuration({**record.complete, "threads": job.threads})
+    graphs = bool(record.complete.get(CUDA_GRAPHS.name))
+    changed = {"threads": job.threads, CUDA_GRAPHS.name: False}
+    configuration = Configuration({**record.complete, **changed})
 
     def open_folder(folder: Path) -> TensorEndpoint:
         settings = CandidateRecord.read(folder).settings
@@ -60,6 +67,6 @@ def profile_job(job: ProfileJob) -> Profile:
         requests=len(job.requests),
         roofline=job.roofline,
         facts=found.facts,
-        notes=found.notes,
+        notes=(*found.notes, *([WITHOUT_GRAPHS] if graphs else [])),
         products=job.products,
     )

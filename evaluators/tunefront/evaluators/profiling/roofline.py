@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from tunefront.spaces import FP8
 
 from .profile import Roofline
 
@@ -36,6 +38,8 @@ def measure_roofline(device: str, precision: str, method: str, threads: int) -> 
     switch_tf32(precision, device)
     with torch.inference_mode():
         found = _integer_peak(device) if method in INTEGER else None
+        if method == FP8:
+            found = _fp8_peak(device)
         if found is None:
             dtype = DTYPES[precision]
             found = _peak(device, precision, lambda size: _random(size, dtype, device), torch.mm)
@@ -58,6 +62,25 @@ def _integer_peak(device: str) -> tuple[float, str] | None:
 
     try:
         return _peak(device, "int8", made, vars(torch)["_int_mm"])  # missing in torch's type stubs
+    except RuntimeError:
+        return None
+
+
+def _fp8_peak(device: str) -> tuple[float, str] | None:
+    """Measure fp8 matrix products with scales by row; None if torch does not support them there."""
+    import torch
+
+    def made(size: int) -> torch.Tensor:
+        return _random(size, torch.float8_e4m3fn, device)
+
+    def multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        scales = torch.ones(len(a), 1, device=device)
+        product: torch.Tensor = scaled_mm(a, b, scales, scales.t(), out_dtype=torch.bfloat16)
+        return product
+
+    scaled_mm: Any = vars(torch)["_scaled_mm"]  # missing in torch's type stubs
+    try:
+        return _peak(device, FP8, made, multiply)
     except RuntimeError:
         return None
 

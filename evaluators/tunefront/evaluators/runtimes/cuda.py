@@ -1,17 +1,21 @@
 """The GPU of this process: its name in torch, and what int8 products on it can multiply."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 
+from tunefront.evaluators.interfaces.endpoint import GPUS
 from tunefront.evaluators.interfaces.tensors import Inputs
 from tunefront.evaluators.interfaces.torch_tensors import tensors
-from tunefront.spaces import EvaluationError
+from tunefront.spaces import EvaluationError, Value
 
 LEAST_INT8_ROWS = 17
 """Fewest rows that `torch._int_mm` multiplies on CUDA."""
 INT8_MULTIPLE = 8
 """CUDA multiplies int8 matrices whose inner dimension and columns are multiples of this."""
+
+FP8_MULTIPLE = 16
+"""CUDA multiplies fp8 matrices whose inner dimension and columns are multiples of this."""
 
 
 def target_device(device: str) -> str:
@@ -48,6 +52,13 @@ def check_cuda() -> None:
         )
 
 
+def gpu_facts(devices: Iterable[torch.device]) -> dict[str, Value]:
+    """Return the UUIDs of the GPUs among some devices as a fact; empty if there are none."""
+    indices = sorted({device.index or 0 for device in devices if device.type == "cuda"})
+    uuids = [f"GPU-{torch.cuda.get_device_properties(index).uuid}" for index in indices]
+    return {GPUS: ",".join(uuids)} if uuids else {}
+
+
 def not_multiplied(module: torch.nn.Module, request: Inputs) -> list[str]:
     """Return the names of the linear layers that CUDA can't multiply in int8, in module order.
 
@@ -68,6 +79,19 @@ def not_multiplied(module: torch.nn.Module, request: Inputs) -> list[str]:
             or part.out_features % INT8_MULTIPLE != 0
             or rows.get(name, 0.0) < LEAST_INT8_ROWS
         )
+    ]
+
+
+def not_multiplied_in_fp8(module: torch.nn.Module) -> list[str]:
+    """Return the names of the linear layers that CUDA can't multiply in fp8, in module order.
+
+    Their dimensions are no multiples of `FP8_MULTIPLE`; any number of rows can be multiplied.
+    """
+    return [
+        name
+        for name, part in module.named_modules()
+        if isinstance(part, torch.nn.Linear)
+        and (part.in_features % FP8_MULTIPLE != 0 or part.out_features % FP8_MULTIPLE != 0)
     ]
 
 

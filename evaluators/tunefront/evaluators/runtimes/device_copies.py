@@ -27,6 +27,14 @@ def call_on(device: str, run: RunOnDevice, inputs: Inputs) -> list[Array]:
         return host_arrays(run(tensors(inputs, device)))
 
 
+def devices_of(device: str, run: RunOnDevice, inputs: Inputs) -> set[torch.device]:
+    """Return the devices that the outputs of one request are on."""
+    with torch.inference_mode():
+        outputs = run(tensors(inputs, device))
+    listed = [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
+    return {output.device for output in listed}
+
+
 def host_arrays(outputs: Outputs) -> list[Array]:
     """Return outputs as arrays: those on a GPU copied through pinned memory, all at once."""
     listed = [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)

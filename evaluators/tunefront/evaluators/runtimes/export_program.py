@@ -8,10 +8,10 @@ import torch
 
 from tunefront.evaluators.interfaces.tensors import TensorSpec
 from tunefront.evaluators.interfaces.torch_tensors import DTYPES, tensors
-from tunefront.spaces import EvaluationError
+from tunefront.spaces import FP8, EvaluationError
 
 from .base import Source
-from .cuda import not_multiplied, target_device
+from .cuda import not_multiplied, not_multiplied_in_fp8, target_device
 from .number_format import KEPT_LAYERS, LEFT_OUT_LAYERS, NumberFormat, number_kept
 
 _INT4: torch.dtype = vars(torch)["int4"]  # missing in torch's type stubs
@@ -39,6 +39,8 @@ def converted_program(
     """
     target = target_device(device)
     module, left_out, traced_on = source.module(), list[str](), "cpu"
+    if wanted.fp8:
+        left_out = _left_out_in_fp8(module)
     if device == "cuda" and wanted.dynamic:
         module = _copied(module, wanted, target)
         left_out, traced_on = _left_out_on_cuda(module, source), target
@@ -82,6 +84,23 @@ def _left_out_on_cuda(module: torch.nn.Module, source: Source) -> list[str]:
         raise EvaluationError(
             f"CUDA can multiply none of the {layers} linear layers in int8: it needs dimensions "
             "that are multiples of 8 and at least 17 rows for each item",
+            cause="unsupported",
+        )
+    return left_out
+
+
+def _left_out_in_fp8(module: torch.nn.Module) -> list[str]:
+    """Return the linear layers that are not quantized because fp8 products do not have their size.
+
+    Raises:
+        EvaluationError: If these are all (cause "unsupported").
+    """
+    left_out = not_multiplied_in_fp8(module)
+    layers = sum(isinstance(part, torch.nn.Linear) for part in module.modules())
+    if len(left_out) == layers:
+        raise EvaluationError(
+            f"CUDA can multiply none of the {layers} linear layers in fp8: it needs dimensions "
+            "that are multiples of 16",
             cause="unsupported",
         )
     return left_out
@@ -197,16 +216,24 @@ def convert(
     if not wanted.quantized:
         return module, []
     from torchao.quantization import (
+        Float8DynamicActivationFloat8WeightConfig,
         Int8DynamicActivationInt8WeightConfig,
         Int8WeightOnlyConfig,
         IntxWeightOnlyConfig,
         PerGroup,
+        PerRow,
         quantize_,
     )
+    from torchao.quantization.quantize_.common import KernelPreference
     from torchao.utils import unwrap_tensor_subclass
 
     configs = {
         (8, "dynamic"): Int8DynamicActivationInt8WeightConfig,
+        (8, FP8): lambda: Float8DynamicActivationFloat8WeightConfig(
+            granularity=PerRow(),
+            kernel_preference=KernelPreference.TORCH,  # others would be needed to run the program
+            set_inductor_config=False,
+        ),
         (8, "rtn"): Int8WeightOnlyConfig,
         (4, "rtn"): lambda: IntxWeightOnlyConfig(
             weight_dtype=_INT4, granularity=PerGroup(wanted.group_size)

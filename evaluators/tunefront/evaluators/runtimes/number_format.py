@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.interfaces.endpoint import Facts
-from tunefront.spaces import NOT_QUANTIZED, Configuration, Value
+from tunefront.spaces import FP8, NOT_QUANTIZED, Configuration, Value
 
 KEPT_LAYERS = "kept_layers"
 """Fact, and setting of a build: linear layers left unquantized (their number, their names)."""
@@ -54,6 +54,11 @@ class NumberFormat:
     def dynamic(self) -> bool:
         """Whether activations are quantized at run time."""
         return self.quantized and self.method == "dynamic"
+
+    @property
+    def fp8(self) -> bool:
+        """Whether weights and activations are quantized to 8-bit floating point."""
+        return self.quantized and self.method == FP8
 
     def __str__(self) -> str:
         return f"{self.bits} bits by {self.method}" if self.quantized else self.precision

@@ -9,6 +9,9 @@ import torch
 from tunefront.evaluators.interfaces.torch_tensors import described_output
 from tunefront.spaces import WorkloadError
 
+VOCABULARY_PARTS = 8
+"""Parts of the vocabulary whose logits are in fp32 at the same time."""
+
 
 def with_casts(module: torch.nn.Module, output: str | int | None = None) -> torch.nn.Module:
     """Add hooks that cast floating-point inputs to the weights' type, and the output to fp32.
@@ -127,12 +130,23 @@ def token_scores(
         none follows; not finite wherever logits are not. Ids `(batch, sequence)` of the token with
         the largest logit.
     """
-    logits = logits.float()
     following = torch.nn.functional.pad(input_ids[:, 1:], (0, 1))
     known = torch.nn.functional.pad(attention_mask[:, 1:], (0, 1))
-    picked = logits.gather(-1, following.unsqueeze(-1)).squeeze(-1)
-    scores = (picked - logits.logsumexp(-1)) * known
+    picked = logits.gather(-1, following.unsqueeze(-1)).squeeze(-1).float()
+    scores = (picked - _logsumexp(logits)) * known
     return scores, logits.argmax(-1)
+
+
+def _logsumexp(logits: torch.Tensor) -> torch.Tensor:
+    """Return the logarithm of the sum of exponentials over the vocabulary, in fp32.
+
+    Logits of 16 bits are converted in `VOCABULARY_PARTS`, since all of them in fp32 would be twice
+    as large as what the model computed.
+    """
+    if logits.dtype == torch.float32:
+        return logits.logsumexp(-1)
+    parts = [part.float().logsumexp(-1) for part in logits.chunk(VOCABULARY_PARTS, -1)]
+    return torch.stack(parts, -1).logsumexp(-1)
 
 
 class EmbeddingModule(PretrainedModule):

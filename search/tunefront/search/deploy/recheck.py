@@ -1,6 +1,5 @@
 """Recheck of an export: whether its recorded checks and measurements still hold; its history."""
 
-import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 from tunefront.search.text import OnMessage, command_text
 from tunefront.spaces import ExportError, detect_hardware
 from tunefront.spaces.hardware import LIBRARIES
+from tunefront.spaces.machine.distributions import installed_version
 
 from .drift import DriftVerdict, Finding, measurement_findings
 from .quality_recheck import reevaluate_quality
@@ -116,10 +116,7 @@ def _installed(name: str) -> str | None:
     """
     if name in LIBRARIES:
         return detect_hardware().libraries.get(name)
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return installed_version(name)
 
 
 def history_file(folder: Path) -> Path:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from tunefront.evaluators.runtimes.base import Deployment
+from tunefront.spaces.machine.distributions import distribution_of
 
 DOCKERFILE = "Dockerfile"
 Texts = Literal["plain", "chat"]
@@ -47,7 +48,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 \\
 def serving_versions(deployment: Deployment) -> dict[str, str]:
     """Return the installed versions of what the export and its server need."""
     names = (*deployment.requirements, *SERVES_WITH)
-    return {name: importlib.metadata.version(name) for name in names}
+    return {name: importlib.metadata.version(distribution_of(name)) for name in names}
 
 
 def dockerfile(deployment: Deployment, versions: Mapping[str, str], tag: str) -> str:

@@ -146,7 +146,7 @@ def identity(experiment: Experiment, described: WorkloadDescription) -> dict[str
         "model and data": described.fingerprint,
         "workload": ", ".join(f"{name} {value}" for name, value in settings.items()),
         **({"trace": trace} if (trace := trace_content(experiment.workload)) else {}),
-        "machine": f"{hardware.summary()} [{hardware.fingerprint}]",
+        "machine": f"{hardware.summary(count_gpus=False)} [{hardware.fingerprint}]",
         "libraries": ", ".join(f"{n} {v}" for n, v in sorted(hardware.libraries.items())),
         "environment variables": ", ".join(f"{n}={v}" for n, v in hardware.variables.items()),
     }

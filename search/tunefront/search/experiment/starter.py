@@ -1,6 +1,6 @@
 """Starter experiment file, with the choices that this machine can run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from tunefront.evaluators import builtin_catalog
 from tunefront.evaluators.interfaces.generation import Generation
 from tunefront.evaluators.interfaces.generation.metrics import OUTPUT_TOKENS_PER_SECOND
 from tunefront.evaluators.interfaces.polled.metrics import REQUESTS_PER_SECOND
+from tunefront.evaluators.measures.gpu_memory import GPU_MEMORY
 from tunefront.evaluators.runtimes.server.extension import NAME as SERVER
 from tunefront.evaluators.workloads.spec import HTTP
 from tunefront.spaces import (
@@ -45,6 +46,7 @@ _GPU_PRESET = "cuda-inference"
 """The preset whose values a starter offers where this machine's GPUs can run them."""
 _GPU_BASELINE = ("bf16", "fp16", "fp32")
 """Precisions of the baseline on a GPU; the first that it can run is the one that is deployed."""
+_LOAD = "  load: {concurrency: 4, input_tokens: 128, output_tokens: 32}\n"
 _ROWS = {
     "text-generation": "rows with `prompt` (a text or chat messages) and perhaps `answer`",
     "causal-lm": "rows with `text`",
@@ -80,7 +82,7 @@ def _text(task: str, model: str, data: str) -> str:
     if task == HTTP:
         choices = _of_service()
     elif Generation.name in catalog.extension(task).interfaces:
-        choices = _of_engines(catalog, hardware, task)
+        choices = _engines_on_gpu(catalog, hardware, task) or _of_engines(catalog, hardware, task)
     else:
         choices = _on_gpu(catalog, hardware) or _on_processor(catalog, hardware, task)
     return f"""\
@@ -149,7 +151,27 @@ def _of_engines(catalog: Catalog, hardware: Hardware, task: str) -> _Choices:
         baseline=f"{baseline}, threads: {threads[-1]}",
         memory="peak_memory_mb",
         speed=OUTPUT_TOKENS_PER_SECOND.name,
-        load="  load: {concurrency: 4, input_tokens: 128, output_tokens: 32}\n",
+        load=_LOAD,
+    )
+
+
+def _engines_on_gpu(catalog: Catalog, hardware: Hardware, task: str) -> _Choices | None:
+    """Return the choices of a task that generates text, for this machine's GPUs; None without."""
+    engines = [name for name in catalog.runtimes(task) if name != SERVER]
+    able = _able_on_gpu(catalog, hardware, engines)
+    if not able:
+        return None
+    offered = preset_space(_GPU_PRESET, catalog, hardware)
+    formats = {"precision": tuple(_listed(offered["precision"]))}
+    lines = ["  device: [cuda]", f"  runtime: [{', '.join(able)}]"]
+    lines += _format_lines(catalog, hardware, able, formats, "cuda")
+    precision = next(one for one in _GPU_BASELINE if one in formats["precision"])
+    return _Choices(
+        space="\n".join([*lines, "  max_batch: [1, 4, 16, 64]"]),
+        baseline=f"device: cuda, runtime: {able[0]}, precision: {precision}, max_batch: 1",
+        memory=GPU_MEMORY.name,
+        speed=OUTPUT_TOKENS_PER_SECOND.name,
+        load=_LOAD,
     )
 
 
@@ -178,28 +200,43 @@ def _threads(hardware: Hardware) -> list[int]:
 
 def _on_gpu(catalog: Catalog, hardware: Hardware) -> _Choices | None:
     """Return the choices for this machine's GPUs; None if it has none that a runtime can use."""
-    if not hardware.gpus:
-        return None
     preset = preset_space(_GPU_PRESET, catalog, hardware)
     offered = {name: tuple(_listed(values)) for name, values in preset.items()}
-    able = [
-        name
-        for name in map(str, offered["runtime"])
-        if not catalog.missing(name, hardware)
-        and supported_formats(catalog, name, hardware, device="cuda")
-    ]
+    able = _able_on_gpu(catalog, hardware, map(str, offered["runtime"]))
     if not able:
         return None
     formats = {name: offered[name] for name in _OFFERED}
     lines = ["  device: [cuda]", f"  runtime: [{', '.join(able)}]"]
     lines += _format_lines(catalog, hardware, able, formats, "cuda")
-    lines.append(f"  batch_size: [{', '.join(map(show, offered['batch_size']))}]")
+    for name in ("max_autotune", "batch_size", "cuda_graphs"):
+        values = [one for one in offered[name] if _runs(catalog, hardware, able, {name: one})]
+        if len(values) > 1:
+            lines.append(f"  {name}: [{', '.join(map(show, values))}]")
     precision = next(one for one in _GPU_BASELINE if one in offered["precision"])
     return _Choices(
         space="\n".join(lines),
         baseline=f"device: cuda, runtime: {able[0]}, precision: {precision}, batch_size: 1",
-        memory="gpu_memory_mb",
+        memory=GPU_MEMORY.name,
     )
+
+
+def _able_on_gpu(catalog: Catalog, hardware: Hardware, runtimes: Iterable[str]) -> list[str]:
+    """Return the installed runtimes among some that this machine's GPUs can be used with."""
+    return [
+        name
+        for name in runtimes
+        if hardware.gpus
+        and not catalog.missing(name, hardware)
+        and supported_formats(catalog, name, hardware, device="cuda")
+    ]
+
+
+def _runs(
+    catalog: Catalog, hardware: Hardware, runtimes: Sequence[str], values: Mapping[str, Value]
+) -> bool:
+    """Return whether one of the runtimes supports values of choices on this machine's GPUs."""
+    on_gpu = ({"device": "cuda", "runtime": name, **values} for name in runtimes)
+    return any(catalog.refusal(one, hardware) is None for one in on_gpu)
 
 
 def _listed(values: object) -> list[Value]:

@@ -13,7 +13,7 @@ from tunefront.evaluators import Metric, Part, Profile
 from tunefront.evaluators.statistics.formatting import multiple_text
 from tunefront.search.results.sentence import SPEED_WORDS
 from tunefront.search.study.trial import Trial
-from tunefront.spaces import NOT_QUANTIZED, TF32, Configuration, SearchSpace, Value, show
+from tunefront.spaces import FP8, NOT_QUANTIZED, TF32, Configuration, SearchSpace, Value, show
 
 BIG, MOST = 0.2, 0.4
 """Shares of the time above which a kind of work is worth addressing, and dominates."""
@@ -60,8 +60,8 @@ class Situation:
         return found is not None and found.share >= least and found.bound == bound
 
     def integers(self) -> bool:
-        """Return whether matrix products use integers already."""
-        return self.quantized() and self.value("quantization_method") in ("static", "dynamic")
+        """Return whether matrix products use integers or fp8 already."""
+        return self.quantized() and self.value("quantization_method") in ("static", "dynamic", FP8)
 
     def quantized(self) -> bool:
         """Return whether weights are quantized."""
@@ -132,9 +132,9 @@ ADVICE_RULES: tuple[AdviceRule, ...] = (
     AdviceRule(
         shows=lambda s: s.products("compute") and not s.integers(),
         choice="quantization_method",
-        values=("static", "dynamic"),
+        values=("static", "dynamic", FP8),
         also={"quantization_bits": 8},
-        because="matrix products are bound by arithmetic: integers are multiplied faster where the "
+        because="matrix products are bound by arithmetic: 8 bits are multiplied faster where the "
         "machine has units for it",
     ),
     AdviceRule(
@@ -192,7 +192,7 @@ ADVICE_RULES: tuple[AdviceRule, ...] = (
         shows=lambda s: (
             s.share("quantise") >= BIG / 2
             and s.quantized()
-            and s.value("quantization_method") == "dynamic"
+            and s.value("quantization_method") in ("dynamic", FP8)
         ),
         choice="quantization_method",
         values=("static", "rtn"),

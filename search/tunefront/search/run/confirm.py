@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from tunefront.evaluators import EvaluationSettings, Gpus, Metric
 from tunefront.evaluators.isolation.cores import Lessee
+from tunefront.evaluators.measures.gpu_memory import GPU_MEMORY
 from tunefront.evaluators.pipelines.base import RoundResult, RoundSettings
 from tunefront.search.cluster.jobs import TurnsJob
 from tunefront.search.cluster.supervisor import RayLost, RaySupervisor
@@ -22,7 +23,7 @@ from tunefront.search.study.confirmation import Confirmation, Round, confirmed
 from tunefront.search.study.live_stage import CONFIRMATION, delete_stage
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
-from tunefront.spaces import Catalog, Configuration
+from tunefront.spaces import Catalog, Configuration, resources_of
 
 CONFIRMED_PRECISION = 0.01
 """Relative half-width of a speed-up's interval, over all rounds, at which measuring stops."""
@@ -87,16 +88,19 @@ class Group:
     configurations: tuple[Configuration, ...]
 
 
-def rooms_mb(metrics: Iterable[Metric], share: float = GROUP_MEMORY_SHARE) -> dict[str, float]:
-    """Return the memory that a group can use, in MB, by metric: machine and, if present, GPUs.
+def rooms_mb(
+    metrics: Iterable[Metric], share: float = GROUP_MEMORY_SHARE, *, gpus: int = 1
+) -> dict[str, float]:
+    """Return the memory that a group can use, in MB, by metric: of the machine, and of each GPU.
 
     Args:
         metrics: The metrics of the experiment, of which some are memory that a candidate occupies.
         share: Share of the free memory that a group can use.
+        gpus: Number of GPUs of the widest configuration; the emptiest GPUs count.
     """
     import psutil
 
-    free = {"host": psutil.virtual_memory().available / 2**20, "gpu": Gpus().free_mb()}
+    free = {"host": psutil.virtual_memory().available / 2**20, "gpu": Gpus().free_mb(gpus)}
     rooms = {metric.name: free.get(metric.occupies) for metric in metrics}
     return {name: share * mb for name, mb in rooms.items() if mb is not None}
 
@@ -111,8 +115,8 @@ def groups_of(
     Args:
         experiment: The experiment; supplies the baseline and the space.
         chosen: The trials to confirm, the baseline first.
-        rooms: Memory that a group can use, in MB, by the metric of a trial's use. A finalist that
-            exceeds it alone is a separate group.
+        rooms: Memory that a group can use, in MB, by the metric of a trial's use, as `rooms_mb`
+            returns it. A finalist that exceeds it alone is a separate group.
     """
     base, *others = chosen
     groups: list[Group] = []
@@ -152,13 +156,21 @@ def _peak_mb(
     together: Sequence[Trial],
     configurations: Sequence[Configuration],
 ) -> float:
-    """Return a group's memory by one metric, in MB; variants of the baseline count like it."""
+    """Return a group's memory by one metric, in MB; variants of the baseline count like it.
+
+    Memory on GPUs is that on each GPU: a trial's is the sum over all of its GPUs.
+    """
 
     def taken(trial: Trial) -> float:
-        return trial.value(metric) if metric in trial.measurements else 0.0
+        whole = trial.value(metric) if metric in trial.measurements else 0.0
+        return whole / max(1, _gpus_of(trial)) if metric == GPU_MEMORY.name else whole
 
     known = {trial.configuration: taken(trial) for trial in together}
     return sum(known.get(configuration, taken(base)) for configuration in configurations)
+
+
+def _gpus_of(trial: Trial) -> int:
+    return resources_of(trial.catalog.complete(trial.configuration)).gpus
 
 
 def confirm(
@@ -203,7 +215,9 @@ def confirm(
         spent = time.monotonic() - start
         planned = max(0.0, confirmation_seconds(experiment, trials, seconds_left) - spent)
         seconds = planned if number == CONFIRMATION_PASSES - 1 else PASS_SHARE * planned
-        groups = groups_of(experiment, chosen, rooms_mb(experiment.metrics.values(), share))
+        widest = max(1, *map(_gpus_of, chosen))
+        rooms = rooms_mb(experiment.metrics.values(), share, gpus=widest)
+        groups = groups_of(experiment, chosen, rooms)
         try:
             found, incomplete = turns.rounds(groups, seconds, on_round)
         except _Stopped:

@@ -47,6 +47,19 @@ class OtherSearches:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GpuLeftOut:
+    """A GPU of this machine runs no trials, because torch can't use it.
+
+    Attributes:
+        uuid: Its UUID, or the name of a MIG instance.
+        reason: Why it can't be used, with the next step.
+    """
+
+    uuid: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PreparationStarted:
     """The script that prepares model and data was started.
 
@@ -392,6 +405,7 @@ class ProgressChanged:
 Event = (
     TrackingUnreachable
     | OtherSearches
+    | GpuLeftOut
     | PreparationStarted
     | WorkloadCheckStarted
     | WorkloadNoted

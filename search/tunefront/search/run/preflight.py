@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tunefront.evaluators import (
     WorkloadDescription,
     describe_workload,
 )
+from tunefront.evaluators.isolation.gpus import set_gpu_aside, take_gpu_back
 from tunefront.evaluators.pipelines.gpu_check import gpu_problems
 from tunefront.evaluators.pipelines.tasks.model_stage import CALIBRATION_ITEMS
 from tunefront.evaluators.store.store import make_once
@@ -26,23 +28,30 @@ from tunefront.spaces import (
     Enumeration,
     ExperimentError,
     GenerationMemory,
+    Gpu,
     MachineError,
     SpaceError,
     TrackingError,
+    Value,
     WorkloadError,
-    detect_hardware,
-    resources_of,
 )
 from tunefront.spaces.catalog.runtime import DEVICE, GPU
 
 from .events import (
     DataScarce,
+    GpuLeftOut,
     OnEvent,
     PreparationStarted,
     TrackingUnreachable,
     WorkloadCheckStarted,
     WorkloadNoted,
 )
+
+LEFT_OUT_S = 24 * 3600.0
+"""Seconds for which a GPU that can't be used at the start of a search is not leased.
+
+The start of any search checks it again, and takes it back if it works.
+"""
 
 
 def check_tracking(experiment: Experiment, on_event: OnEvent, *, fresh: bool) -> None:
@@ -76,30 +85,76 @@ def runnable_or_error(experiment: Experiment) -> Enumeration:
     return enumeration
 
 
-def check_gpus(experiment: Experiment) -> None:
+def check_gpus(experiment: Experiment, on_event: OnEvent) -> Experiment:
     """Check the GPUs of this machine if trials of the experiment use them.
 
+    A GPU that torch can't use is set aside and reported. Return the experiment with the others.
+
     Raises:
-        MachineError: If torch can't use one; the message states why and what to do.
+        MachineError: If torch can use none, or the baseline can't run with the others; the message
+            states why and what to do.
     """
-    names = tuple(gpu.uuid for gpu in detect_hardware().gpus if gpu.uuid)
+    visible = experiment.space.context.hardware.gpus
+    names = tuple(gpu.uuid for gpu in visible if gpu.uuid)
     if not names or not _uses_gpus(experiment):
-        return
+        return experiment
     isolation = Isolation()
     try:
         problems = gpu_problems(names, isolation, experiment.results / "logs" / "gpus.log")
     finally:
         isolation.close()
-    if problems:
-        raise MachineError(f"trials on GPUs can't run: {'; '.join(problems)}")
+    left = tuple(gpu for gpu in visible if gpu.uuid not in problems)
+    if not left:
+        reasons = "; ".join(dict.fromkeys(problems.values()))
+        raise MachineError(f"trials on GPUs can't run: {reasons}")
+    for name in names:
+        if name in problems:
+            set_gpu_aside(name, problems[name], LEFT_OUT_S)
+            on_event(GpuLeftOut(uuid=name, reason=problems[name]))
+        else:
+            take_gpu_back(name)
+    return _with_gpus(experiment, left, problems) if problems else experiment
+
+
+def _with_gpus(
+    experiment: Experiment, gpus: tuple[Gpu, ...], problems: Mapping[str, str]
+) -> Experiment:
+    """Return the experiment for a machine with these GPUs only.
+
+    Raises:
+        MachineError: If the baseline can't run with them.
+    """
+    before = experiment.space.context.hardware
+    texts = tuple(f"{uuid} is left out: {reason}" for uuid, reason in problems.items())
+    hardware = replace(before, gpus=gpus, gpu_problems=(*before.gpu_problems, *texts))
+    space = replace(experiment.space, context=replace(experiment.space.context, hardware=hardware))
+    if reason := space.obstacle(experiment.baseline):
+        raise MachineError(
+            f"{experiment.path}: baseline: can't run here: {reason} "
+            f"({experiment.baseline.label()}), since {'; '.join(texts)}; choose another baseline"
+        )
+    concurrent = min(experiment.concurrent_trials, len(gpus))
+    return replace(
+        experiment,
+        space=space,
+        references=tuple(still_runnable(one, space) for one in experiment.references),
+        concurrent_trials=concurrent if _only_on_gpus(experiment) else experiment.concurrent_trials,
+    )
 
 
 def _uses_gpus(experiment: Experiment) -> bool:
+    return GPU in _devices(experiment)
+
+
+def _only_on_gpus(experiment: Experiment) -> bool:
+    return _devices(experiment) == {GPU}
+
+
+def _devices(experiment: Experiment) -> set[Value]:
+    """Return the devices of the baseline and of the space."""
     space = experiment.space
-    baseline = space.catalog.complete(experiment.baseline)
-    return resources_of(baseline).gpus > 0 or any(
-        choice.name == DEVICE.name and GPU in choice.values for choice in space.choices
-    )
+    found = {value for one in space.choices if one.name == DEVICE.name for value in one.values}
+    return found | {space.catalog.complete(experiment.baseline)[DEVICE.name]}
 
 
 def prepare(step: Prepare | None, on_event: OnEvent) -> None:

@@ -41,7 +41,7 @@ from tunefront.search.study.duration_estimate import EXPORT_TRIALS, estimate_of
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
 from tunefront.search.tracking.writer import TrackingWriter
-from tunefront.spaces import Enumeration, detect_hardware, named_error
+from tunefront.spaces import Enumeration, named_error
 
 from .capacity.measurement import CapacityRun
 from .capacity.plan import capacity_seconds, to_probe
@@ -169,7 +169,10 @@ def run_search(
             read_record(experiment)  # raises an error if it belongs to another experiment
         check_tracking(experiment, on_event, fresh=fresh)
         cache_limit(stages_folder())
-        check_gpus(experiment)
+        checked = check_gpus(experiment, on_event)
+        if checked is not experiment:
+            experiment, enumeration = checked, runnable_or_error(checked)
+            planned = planned_trials(experiment, enumeration)
         prepare(experiment.prepare, on_event)
         if experiment.prepare is not None:
             stack.enter_context(in_use(experiment.prepare.folder))
@@ -261,7 +264,8 @@ class _SearchRun:
             self.on_event(ReportWritten(path=path))
 
     def _run_trials(self, runner: Runner) -> None:
-        address, machine = os.environ.get("RAY_ADDRESS", ""), detect_hardware()
+        address = os.environ.get("RAY_ADDRESS", "")
+        machine = self.experiment.space.context.hardware  # without GPUs that were left out
         self.on_event(RayStarting(address=address))
         self._report_progress(f"joining the cluster at {address}" if address else "starting Ray")
         with (

@@ -17,6 +17,7 @@ from tunefront.search.run.events import (
     DataScarce,
     Event,
     FailureInferred,
+    GpuLeftOut,
     NothingToRun,
     OtherSearches,
     PreparationStarted,
@@ -73,6 +74,11 @@ def _(event: OtherSearches) -> str:
     count = len(event.searches)
     others = "another search is" if count == 1 else f"{count} other searches are"
     return f"{others} on this machine, and trials wait for each other's cores: {names}"
+
+
+@_text.register
+def _(event: GpuLeftOut) -> str:
+    return f"{event.uuid} is left out, trials run on the other GPUs: {event.reason}"
 
 
 @_text.register

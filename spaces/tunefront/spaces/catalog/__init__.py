@@ -7,7 +7,7 @@ from .execution import EXTENSION as _EXECUTION
 from .formats import NumberFormatSupport, number_formats, preset_space, supported_formats
 from .generation import EXTENSION as _GENERATION
 from .numerics import EXTENSION as _NUMERICS
-from .numerics import NOT_QUANTIZED, TF32
+from .numerics import FP8, NOT_QUANTIZED, TF32
 from .presets import KNOWN_GOOD, PRESETS
 from .pruning import EXTENSION as _PRUNING
 from .runtime import EXTENSION as _RUNTIME
@@ -16,6 +16,7 @@ SHARED: tuple[Extension, ...] = (_PRUNING, _RUNTIME, _NUMERICS, _EXECUTION, _GEN
 """The choices that all workloads and runtimes share, in the order in which they are written."""
 
 __all__ = [
+    "FP8",
     "KNOWN_GOOD",
     "NOT_QUANTIZED",
     "PRESETS",

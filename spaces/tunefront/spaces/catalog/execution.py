@@ -66,6 +66,21 @@ REPLICAS = ChoiceKind(
     changes_outputs=False,
 )
 
+CUDA_GRAPHS = ChoiceKind(
+    name="cuda_graphs",
+    stage="execution",
+    default=False,
+    help="Whether a GPU gets all kernels of a request by one call, a CUDA graph for each size of "
+    "request.",
+    words={
+        False: "each kernel is launched by itself",
+        True: "captured once for each size of request, then replayed",
+    },
+    short="graphs=",
+    changes_outputs=False,
+    interfaces=frozenset({"tensors"}),
+)
+
 
 def _cores(context: Context, threads: Value, replicas: Value, tensor_parallel: Value) -> str | None:
     needed = resources_of(
@@ -107,7 +122,7 @@ def _sharded(context: Context, tensor_parallel: Value) -> str | None:
 
 EXTENSION = Extension(
     name="execution",
-    choices=(TENSOR_PARALLEL, BATCH_SIZE, THREADS, REPLICAS),
+    choices=(TENSOR_PARALLEL, BATCH_SIZE, THREADS, REPLICAS, CUDA_GRAPHS),
     rules=(
         Rule(name="cores", choices=("threads", "replicas", "tensor_parallel"), reason=_cores),
         Rule(name="ranks", choices=("tensor_parallel", "replicas", "device"), reason=_ranks),

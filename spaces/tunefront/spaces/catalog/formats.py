@@ -4,7 +4,7 @@ Presets, `init`, `doctor`, the conformance suite and the tests use this; the rul
 from the same extensions.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tunefront.spaces.choice import Value
@@ -72,9 +72,9 @@ def supported_formats(
 
 
 def preset_space(preset: str, catalog: Catalog, hardware: Hardware) -> dict[str, object]:
-    """Return the values of a preset, without the precisions that this machine would emulate.
+    """Return the values of a preset, without the number formats that this machine would emulate.
 
-    GPUs without TF32 get fp32 in its place.
+    These are precisions and methods of quantization. GPUs without TF32 get fp32 in its place.
 
     Args:
         preset: Name of the preset.
@@ -89,13 +89,21 @@ def preset_space(preset: str, catalog: Catalog, hardware: Hardware) -> dict[str,
         for runtime in _listed(space["runtime"])
         for support in number_formats(catalog, str(runtime), hardware, device=device)
     ]
-    supported = {one.values[PRECISION.name] for one in found if one.refusal is None}
-    lacking = {one.values[PRECISION.name] for one in found if one.lacking}
+    emulated = _lacking(found, PRECISION.name)
     values = _listed(space[PRECISION.name])
-    emulated = lacking - supported
     values = [PRECISION.default if one == TF32 and one in emulated else one for one in values]
     space[PRECISION.name] = [one for one in values if one not in emulated]
+    methods = _listed(space[QUANTIZATION_METHOD.name])
+    absent = _lacking(found, QUANTIZATION_METHOD.name)
+    space[QUANTIZATION_METHOD.name] = [one for one in methods if one not in absent]
     return space
+
+
+def _lacking(found: Sequence[NumberFormatSupport], choice: str) -> set[Value]:
+    """Return the values of a choice for which no runtime finds the instructions that it needs."""
+    named = [one for one in found if choice in one.values]
+    supported = {one.values[choice] for one in named if one.refusal is None}
+    return {one.values[choice] for one in named if one.lacking} - supported
 
 
 def _listed(values: object) -> list[object]:

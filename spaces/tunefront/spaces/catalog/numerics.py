@@ -8,6 +8,8 @@ NOT_QUANTIZED = 16
 """The value of `quantization_bits` with which weights stay in the precision."""
 TF32 = "tf32"
 """The value of `precision` for fp32 numbers whose products a GPU computes in TF32."""
+FP8 = "fp8"
+"""The value of `quantization_method` for weights and activations of 8-bit floating point."""
 _QUANTIZED = Condition(choice="quantization_bits", test="<", operands=(NOT_QUANTIZED,))
 
 PRECISION = ChoiceKind(
@@ -45,6 +47,8 @@ QUANTIZATION_METHOD = ChoiceKind(
     words={
         "dynamic": "weights and activations; ranges of activations are taken from each request",
         "static": "weights and activations; ranges are calibrated on the workload's data",
+        FP8: "weights and activations in fp8 (e4m3), multiplied by NVIDIA GPUs; scales of "
+        "activations are taken from each request",
         "rtn": "weights only, rounded to the nearest value",
     },
     when=(_QUANTIZED,),

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from tunefront.spaces.choice import Value
 
-from .numerics import TF32
+from .numerics import FP8, TF32
 
 KNOWN_GOOD: Mapping[str, tuple[Mapping[str, Value], ...]] = MappingProxyType(
     {
@@ -55,8 +55,10 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
             "runtime": ["torch", "inductor"],
             "precision": [TF32, "bf16", "fp16"],
             "quantization_bits": [16, 8],
-            "quantization_method": ["dynamic", "rtn"],
+            "quantization_method": ["dynamic", FP8, "rtn"],
+            "max_autotune": [False, True],
             "batch_size": [1, 8, 32, 128, 512],
+            "cuda_graphs": [False, True],
         },
     }
 )

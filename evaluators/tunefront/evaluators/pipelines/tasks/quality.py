@@ -24,6 +24,7 @@ from tunefront.evaluators.workloads.quality import (
 from tunefront.evaluators.workloads.sequential import LOOKS
 from tunefront.evaluators.workloads.spec import WorkloadSpec
 from tunefront.spaces import Configuration
+from tunefront.spaces.catalog.execution import CUDA_GRAPHS
 from tunefront.spaces.metric import Metric
 
 from .size_check import check_outputs
@@ -72,7 +73,9 @@ class QualityRequest:
 def write_candidate_quality(request: QualityRequest) -> None:
     """Write the candidate's quality and example outputs."""
     workload = build_workload(request.workload, request.configuration)
-    configuration = Configuration({**request.configuration, "threads": request.threads})
+    # Items have many sizes, and a graph for each would only take time.
+    changed = {"threads": request.threads, CUDA_GRAPHS.name: False}
+    configuration = Configuration({**request.configuration, **changed})
     endpoint = open_candidate(request.candidate, configuration)
     stopping = request.stopping
     try:

@@ -4,14 +4,18 @@ from tunefront.evaluators.isolation.preload import PRELOAD, PROGRAMS
 from tunefront.evaluators.runtimes.instructions import (
     BF16,
     BF16_ON_GPU,
+    FP8_FORMATS,
+    GRAPHS_ON_CPU,
     INT8_ON_GPU,
     TF32_ON_CPU,
     TF32_ON_GPU,
     TRITON_ON_GPU,
 )
 from tunefront.spaces import (
+    FP8,
     NOT_QUANTIZED,
     TF32,
+    ChoiceKind,
     Condition,
     Context,
     Default,
@@ -27,6 +31,19 @@ from .requirements import lacking_on_gpu
 _QUANTIZED = Condition(choice="quantization_bits", test="<", operands=(NOT_QUANTIZED,))
 _FP16 = Condition(choice="precision", test="==", operands=("fp16",))
 
+MAX_AUTOTUNE = ChoiceKind(
+    name="max_autotune",
+    stage="runtime",
+    default=False,
+    help="Whether Inductor chooses the kernel of each matrix product by timing several.",
+    words={
+        False: "chosen by rules",
+        True: "timed when the model is compiled, which takes longer; for GPUs",
+    },
+    short="tuned=",
+    interfaces=frozenset({"tensors"}),
+)
+
 
 def _compilable(context: Context, runtime: Value, device: Value) -> str | None:
     """Return what the machine lacks to compile for its GPU; another rule demands the GPU itself."""
@@ -36,6 +53,7 @@ def _compilable(context: Context, runtime: Value, device: Value) -> str | None:
 
 EXTENSION = Extension(
     name="inductor",
+    choices=(MAX_AUTOTUNE,),
     values={
         "runtime": {"inductor": "torch.compile's Inductor, compiled ahead of time (AOTInductor)"}
     },
@@ -43,8 +61,10 @@ EXTENSION = Extension(
         "device": frozenset({"cpu", "cuda"}),
         "precision": frozenset({"fp32", TF32, "bf16", "fp16"}),
         "quantization_bits": frozenset({16, 8}),
-        "quantization_method": frozenset({"dynamic", "rtn"}),
+        "quantization_method": frozenset({"dynamic", FP8, "rtn"}),
         "sensitive_layers_kept": None,
+        "cuda_graphs": None,
+        "max_autotune": None,
     },
     defaults=(Default(),),
     excludes=(
@@ -53,7 +73,16 @@ EXTENSION = Extension(
         TF32_ON_CPU,
         TF32_ON_GPU,
         INT8_ON_GPU,
+        *FP8_FORMATS,
+        GRAPHS_ON_CPU,
         TRITON_ON_GPU,
+        Exclusion(
+            when=(
+                Condition(choice="max_autotune", test="==", operands=(True,)),
+                Condition(choice="device", test="==", operands=("cpu",)),
+            ),
+            reason="inductor times kernels on GPUs only; on a processor leave max_autotune out",
+        ),
         Exclusion(
             when=(_FP16, Condition(choice="device", test="==", operands=("cpu",))),
             reason="inductor computes in fp16 on GPUs only",

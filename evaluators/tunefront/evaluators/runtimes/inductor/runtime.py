@@ -14,9 +14,17 @@ from tunefront.evaluators.runtimes.number_format import (
     layer_facts,
     quantization_facts,
 )
-from tunefront.evaluators.runtimes.run_script import answer_lines, tf32_lines
+from tunefront.evaluators.runtimes.run_script import (
+    answer_lines,
+    by_graphs,
+    opened_by,
+    tf32_lines,
+    with_graphs,
+)
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.spaces import Configuration, EvaluationError, Value
+from tunefront.spaces import FP8, Configuration, EvaluationError, Value
+
+from .extension import MAX_AUTOTUNE
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +37,8 @@ _CONSTANT = re.compile(
     r"(dtype = [^;]*cached_torch_dtype_(\w+?)\)?;|data_size = (\d+)|shape = \{([\d, ]*)\}"
     r"|original_fqn = \"([^\"]*)\")"
 )
+_FP8_TYPE = "float8_e4m3fn"
+_QUANTIZED_TYPES = ("int8", _FP8_TYPE)
 _PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -56,7 +66,10 @@ class Inductor(Runtime):
         program, settings = converted_program(source, wanted, device)
         if program.example_inputs is None or wanted.quantized or device != "cpu":
             program._example_inputs = ((), tensors(source.example, target_device(device)))
-        options = {"cpp.dynamic_threads": True, "freezing": False}
+        tuned = bool(configuration.get(MAX_AUTOTUNE.name))
+        if tuned:
+            _check_many_multiprocessors()
+        options = {"cpp.dynamic_threads": True, "freezing": False, "max_autotune": tuned}
         try:
             with torch.no_grad():
                 torch._inductor.aoti_compile_and_package(
@@ -66,7 +79,8 @@ class Inductor(Runtime):
             raise EvaluationError(f"inductor: {error}", cause="unsupported") from error
         if device == "cuda":
             # Kernels that are generated hold what the switches were; others ask them when they run.
-            return {**settings, COMPILED_PRECISION: switched_precision("fp32", device)}
+            compiled = {COMPILED_PRECISION: switched_precision("fp32", device)}
+            return {**settings, **compiled, MAX_AUTOTUNE.name: tuned}
         return settings
 
     def open(self, built: Built, configuration: Configuration) -> TensorEndpoint:
@@ -84,14 +98,33 @@ class Inductor(Runtime):
 
     def deployment(self, built: Built, configuration: Configuration) -> Deployment:
         """Return a script that needs torch and numpy only."""
+        alone = ", run_single_threaded=True" if by_graphs(configuration) else ""
+        opened = f'torch._inductor.aoti_load_package(str(HERE / "{PACKAGE_FILE}"){alone})'
         script = _SCRIPT.format(
-            file=PACKAGE_FILE,
+            opened=opened_by(configuration, opened),
             device=configuration.text("device"),
             threads=configuration.integer("threads"),
             tf32=tf32_lines(configuration),
             answer=answer_lines(configuration),
         )
+        script = with_graphs(configuration, script)
         return Deployment(script=script, requirements=("torch",), compiled=True)
+
+
+def _check_many_multiprocessors() -> None:
+    """Check that Inductor times kernels on this GPU; on small ones it chooses by rules anyway.
+
+    Raises:
+        EvaluationError: If it does not (cause "unsupported").
+    """
+    from torch._inductor.utils import is_big_gpu
+
+    if not is_big_gpu():
+        raise EvaluationError(
+            "max_autotune: inductor does not time kernels on this GPU, which has too few "
+            "multiprocessors; leave max_autotune out",
+            cause="unsupported",
+        )
 
 
 class InductorEndpoint(TensorEndpoint):
@@ -102,6 +135,7 @@ class InductorEndpoint(TensorEndpoint):
     ) -> None:
         import torch
 
+        from tunefront.evaluators.runtimes.cuda_graphs import model_by
         from tunefront.evaluators.runtimes.device_copies import call_on
 
         self._call_on = call_on
@@ -110,7 +144,9 @@ class InductorEndpoint(TensorEndpoint):
         self._path = path
         self._device = configuration.text("device")
         self._last: Inputs | None = None
-        self._model: Any = torch._inductor.aoti_load_package(str(path))
+        graphs = by_graphs(configuration)
+        package = torch._inductor.aoti_load_package(str(path), run_single_threaded=graphs)
+        self._model: Any = model_by(configuration, package)
 
     def call(self, inputs: Inputs) -> Sequence[Array]:
         """Run one request; on a GPU the copies to and from it are included, as in production."""
@@ -124,12 +160,16 @@ class InductorEndpoint(TensorEndpoint):
         """Read the properties from the constants and calls in the C++ source inside the package."""
         import torch
 
+        from tunefront.evaluators.runtimes.cuda_graphs import replayed
+
         source = _wrapper_source(self._path)
         constants = _constants(source)
         matrices = [c for c in constants if c.dimensions >= 2]
         count = sum(c.count for c in matrices)
-        quantized = [c for c in matrices if c.dtype == "int8" and min(c.shape) > 1]
+        quantized = [c for c in matrices if c.dtype in _QUANTIZED_TYPES and min(c.shape) > 1]
+        in_fp8 = any(c.dtype == _FP8_TYPE for c in quantized)
         method = "dynamic" if "int_mm" in source else "rtn"
+        method = FP8 if in_fp8 and "scaled_mm" in source else method
         floats = {c.name for c in matrices if c.dtype in _PRECISION}
         return {
             "runtime": "inductor",
@@ -142,16 +182,27 @@ class InductorEndpoint(TensorEndpoint):
             "sparsity": 0.0,
             "parameters": count,
             "threads": torch.get_num_threads(),
-            **self._copy_facts(),
+            "cuda_graphs": replayed(self._model),
+            MAX_AUTOTUNE.name: bool(self._settings.get(MAX_AUTOTUNE.name)),
+            **self._gpu_facts(),
         }
 
-    def _copy_facts(self) -> dict[str, Value]:
-        """Return the share of the copies in the last request, run again; empty on a processor."""
+    def _gpu_facts(self) -> dict[str, Value]:
+        """Return where the outputs of the last request are, which is run again, and its copies.
+
+        Empty on a processor.
+        """
         if self._device != "cuda" or self._last is None:
             return {}
-        from tunefront.evaluators.runtimes.device_copies import copy_share
+        from tunefront.evaluators.runtimes.cuda import gpu_facts
+        from tunefront.evaluators.runtimes.device_copies import copy_share, devices_of
 
-        return {COPY_SHARE: round(copy_share(self._device, self._run, self._last), 4)}
+        devices = devices_of(self._device, self._run, self._last)
+        return {
+            "device": "/".join(sorted({device.type for device in devices})),
+            **gpu_facts(devices),
+            COPY_SHARE: round(copy_share(self._device, self._run, self._last), 4),
+        }
 
     def _read_precision(self, weights: str) -> str:
         """Return the precision of what was compiled and of what runs, which must be the same."""
@@ -234,7 +285,7 @@ HERE = pathlib.Path(__file__).parent
 def load():
     """The model, on as many threads as it was measured with."""
     torch.set_num_threads({threads})
-{tf32}    return torch._inductor.aoti_load_package(str(HERE / "{file}"))
+{tf32}    return {opened}
 
 
 def run(model, inputs):

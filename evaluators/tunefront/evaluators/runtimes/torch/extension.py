@@ -4,12 +4,15 @@ from tunefront.evaluators.isolation.preload import PRELOAD, PROGRAMS
 from tunefront.evaluators.runtimes.instructions import (
     BF16,
     BF16_ON_GPU,
+    FP8_FORMATS,
     FP16,
+    GRAPHS_ON_CPU,
     INT8_ON_GPU,
     TF32_ON_CPU,
     TF32_ON_GPU,
 )
 from tunefront.spaces import (
+    FP8,
     NOT_QUANTIZED,
     TF32,
     Condition,
@@ -31,8 +34,9 @@ EXTENSION = Extension(
         "device": frozenset({"cpu", "cuda"}),
         "precision": frozenset({"fp32", TF32, "bf16", "fp16"}),
         "quantization_bits": frozenset({16, 8, 4}),
-        "quantization_method": frozenset({"dynamic", "rtn"}),
+        "quantization_method": frozenset({"dynamic", FP8, "rtn"}),
         "sensitive_layers_kept": None,
+        "cuda_graphs": None,
         "group_size": None,
         "tensor_parallel": None,
     },
@@ -41,7 +45,7 @@ EXTENSION = Extension(
         Exclusion(
             when=(
                 Condition(choice="quantization_bits", test="<", operands=(8,)),
-                Condition(choice="quantization_method", test="==", operands=("dynamic",)),
+                Condition(choice="quantization_method", test="==", operands=("dynamic", FP8)),
             ),
             reason="torch quantizes activations with 8-bit weights only",
         ),
@@ -55,10 +59,16 @@ EXTENSION = Extension(
         TF32_ON_CPU,
         TF32_ON_GPU,
         INT8_ON_GPU,
+        *FP8_FORMATS,
+        GRAPHS_ON_CPU,
         Exclusion(when=(_SHARDED, _QUANTIZED), reason="sharded weights can't be quantized"),
         Exclusion(
             when=(_SHARDED, Condition(choice="replicas", test=">", operands=(1,))),
             reason="replicas of a sharded model are not supported",
+        ),
+        Exclusion(
+            when=(_SHARDED, Condition(choice="cuda_graphs", test="==", operands=(True,))),
+            reason="requests of a sharded model are not captured as CUDA graphs",
         ),
         Exclusion(
             when=(_SHARDED, Condition(choice="pruning_ratio", test=">", operands=(0,))),

@@ -12,10 +12,15 @@ from tunefront.evaluators.runtimes.number_format import (
     layer_facts,
     quantization_facts,
 )
-from tunefront.evaluators.runtimes.run_script import answer_lines, tf32_lines
+from tunefront.evaluators.runtimes.run_script import (
+    answer_lines,
+    opened_by,
+    tf32_lines,
+    with_graphs,
+)
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.spaces import Configuration, Value
+from tunefront.spaces import FP8, Configuration, Value
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +28,10 @@ if TYPE_CHECKING:
 PROGRAM_FILE = "model.pt2"
 _INT8_PRODUCTS = frozenset({"aten._int_mm.default", "out_dtype"})
 """Operators of int8 activations and weights: on the CPU, and as torchao writes it for CUDA."""
+
+
+_FP8_PRODUCT = "aten._scaled_mm.default"
+"""Operator of fp8 activations and weights."""
 
 
 class TorchEager(Runtime):
@@ -76,12 +85,13 @@ class TorchEager(Runtime):
 
             return sharded_deployment(configuration)
         script = _SCRIPT.format(
-            file=PROGRAM_FILE,
+            opened=opened_by(configuration, f'torch.export.load(HERE / "{PROGRAM_FILE}").module()'),
             device=configuration.text("device"),
             threads=configuration.integer("threads"),
             tf32=tf32_lines(configuration),
             answer=answer_lines(configuration),
         )
+        script = with_graphs(configuration, script)
         return Deployment(script=script, requirements=("torch",))
 
 
@@ -94,12 +104,14 @@ class TorchEndpoint(TensorEndpoint):
         configuration: Configuration,
         settings: Mapping[str, object],
     ) -> None:
+        from tunefront.evaluators.runtimes.cuda_graphs import model_by
         from tunefront.evaluators.runtimes.device_copies import call_on
 
         self._call_on = call_on
         self._settings = settings
         self._program = program
         self._module = program.module()
+        self._model = model_by(configuration, self._module)
         self._device = configuration.text("device")
         self._last: Inputs | None = None
 
@@ -114,19 +126,21 @@ class TorchEndpoint(TensorEndpoint):
         return self._call_on(self._device, self._run, inputs)
 
     def _run(self, given: "Mapping[str, torch.Tensor]") -> Any:
-        return self._module(**given)
+        return self._model(**given)
 
     def facts(self) -> Facts:
         """Read the properties from the program's weights and operators."""
         import torch
 
         from tunefront.evaluators.interfaces.torch_tensors import switched_precision
+        from tunefront.evaluators.runtimes.cuda import gpu_facts
+        from tunefront.evaluators.runtimes.cuda_graphs import replayed
 
         state = self._program.state_dict
         matrices = {name: t for name, t in state.items() if t.ndim >= 2}
         operators = {str(node.target) for node in self._program.graph.nodes}
         statistics = total(_statistics(tensor) for tensor in matrices.values())
-        floats = {name: t for name, t in state.items() if t.is_floating_point()}
+        floats = {n: t for n, t in state.items() if t.is_floating_point() and not _is_fp8(t)}
         quantized = _quantized(matrices)
         device = next((str(t.device.type) for t in floats.values()), self._device)
         return {
@@ -140,6 +154,8 @@ class TorchEndpoint(TensorEndpoint):
             "sparsity": statistics.sparsity,
             "parameters": statistics.count,
             "threads": torch.get_num_threads(),
+            "cuda_graphs": replayed(self._model),
+            **gpu_facts(tensor.device for tensor in floats.values()),
             **self._copy_facts(),
         }
 
@@ -156,8 +172,19 @@ def _statistics(tensor: "torch.Tensor") -> WeightStatistics:
     return WeightStatistics(
         count=tensor.numel(),
         bits=tensor.numel() * _bits(tensor),
-        zeros=int((tensor == 0).sum()),
+        zeros=int((_comparable(tensor) == 0).sum()),
     )
+
+
+def _is_fp8(tensor: "torch.Tensor") -> bool:
+    import torch
+
+    return tensor.dtype == torch.float8_e4m3fn
+
+
+def _comparable(tensor: "torch.Tensor") -> "torch.Tensor":
+    """Return a tensor as torch can compare it: fp8 as fp32."""
+    return tensor.float() if _is_fp8(tensor) else tensor
 
 
 def _bits(tensor: "torch.Tensor") -> int:
@@ -187,7 +214,8 @@ def _quantized(matrices: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tenso
     return {
         name: tensor
         for name, tensor in matrices.items()
-        if tensor.dtype == torch.int8 and min(tensor.shape) > 1 and int(tensor.abs().max()) > 0
+        if min(tensor.shape) > 1
+        and (_is_fp8(tensor) or (tensor.dtype == torch.int8 and int(tensor.abs().max()) > 0))
     }
 
 
@@ -198,6 +226,8 @@ def _quantization(
 ) -> dict[str, Value]:
     if not weights:
         return quantization_facts()
+    if all(map(_is_fp8, weights.values())):
+        return quantization_facts(8, FP8 if _FP8_PRODUCT in operators else "rtn")
     if operators & _INT8_PRODUCTS:
         return quantization_facts(8, "dynamic")
     if not all(_bits(t) == 4 for t in weights.values()):
@@ -221,7 +251,7 @@ HERE = pathlib.Path(__file__).parent
 def load():
     """The model, on as many threads as it was measured with."""
     torch.set_num_threads({threads})
-{tf32}    return torch.export.load(HERE / "{file}").module()
+{tf32}    return {opened}
 
 
 def run(model, inputs):

@@ -26,6 +26,7 @@ from tunefront.evaluators.interfaces.torch_tensors import (
     switched_precision,
 )
 from tunefront.evaluators.runtimes.base import Deployment, Source
+from tunefront.evaluators.runtimes.cuda import gpu_facts
 from tunefront.evaluators.runtimes.device_copies import host_arrays
 from tunefront.evaluators.runtimes.run_script import tf32_lines
 from tunefront.evaluators.runtimes.weights import WeightStatistics, total
@@ -129,6 +130,7 @@ class ShardedEndpoint(TensorEndpoint):
         local = [p.to_local() if isinstance(p, DTensor) else p for p in matrices]
         if not any(isinstance(p, DTensor) for p in matrices):
             raise EvaluationError("no matrix is shared among the ranks", cause="not applied")
+        device = local[0].device
         statistics = total(
             WeightStatistics(
                 count=t.numel(), bits=t.numel() * t.element_size() * 8, zeros=int((t == 0).sum())
@@ -137,14 +139,15 @@ class ShardedEndpoint(TensorEndpoint):
         )
         return {
             "runtime": "torch",
-            "device": self._device.type,
-            "precision": switched_precision(NAME_OF[local[0].dtype], self._device.type),
+            "device": device.type,
+            "precision": switched_precision(NAME_OF[local[0].dtype], device.type),
             "quantization_bits": NOT_QUANTIZED,
             "tensor_parallel": dist.get_world_size(),
             "weight_bits": statistics.weight_bits,
             "sparsity": statistics.sparsity,
             "parameters": sum(p.numel() for p in matrices),
             "threads": torch.get_num_threads(),
+            **gpu_facts(torch.device(device.type, rank) for rank in range(dist.get_world_size())),
         }
 
     def close(self) -> None:

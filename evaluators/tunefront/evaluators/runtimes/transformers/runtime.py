@@ -88,6 +88,8 @@ class TransformersEndpoint(TorchGeneration):
 
     def facts(self) -> Facts:
         """Read the properties from the model."""
+        from tunefront.evaluators.runtimes.cuda import gpu_facts
+
         matrices = [p for p in self.model.parameters() if p.ndim >= 2]
         statistics = total(_statistics(matrix) for matrix in matrices)
         return {
@@ -99,6 +101,7 @@ class TransformersEndpoint(TorchGeneration):
             "weight_bits": statistics.weight_bits,
             "sparsity": statistics.sparsity,
             "parameters": statistics.count,
+            **gpu_facts(matrix.device for matrix in matrices),
         }
 
 

@@ -1,4 +1,4 @@
-"""int8 on a GPU: it runs with int8 kernels, or is refused with the reason, at any shape."""
+"""8 bits on a GPU: they run with kernels for them, or are refused with the reason."""
 
 import importlib.util
 
@@ -9,15 +9,18 @@ from tunefront.spaces import EvaluationError
 
 from .harness import Bench, CheckFigures, values_of
 
+PRODUCTS = {"dynamic": ("int_mm", "int8"), "fp8": ("scaled_mm",)}
+"""Parts of the names of products by method, where activations are quantized, too."""
 REFUSED = {"unsupported", "not applied"}
 
 
 @pytest.mark.parametrize(
     ("model", "method"),
     [
-        pytest.param("classifier", "dynamic", marks=pytest.mark.takes(13)),
-        pytest.param("gpt2", "dynamic", marks=pytest.mark.takes(13)),
-        pytest.param("encoder", "rtn", marks=pytest.mark.takes(13)),
+        pytest.param("classifier", "dynamic", marks=pytest.mark.takes(11)),
+        pytest.param("gpt2", "dynamic", marks=pytest.mark.takes(11)),
+        pytest.param("encoder", "fp8", marks=pytest.mark.takes(8)),
+        pytest.param("encoder", "rtn", marks=pytest.mark.takes(8)),
     ],
 )
 def test_8_bits_run_or_are_refused_with_the_reason(
@@ -40,8 +43,8 @@ def test_8_bits_run_or_are_refused_with_the_reason(
         assert found.cause in REFUSED and found.message, (found.cause, found.log)
         return
     assert found.facts["quantization_method"] == method
-    if method == "dynamic" and bench.mode.on_gpu:
-        trace = bench.log.with_name(f"{model}.json")
+    if method in PRODUCTS and bench.mode.on_gpu:
+        trace = bench.log.with_name(f"{model}-{method}.json")
         try:
             profile = profile_candidate(settings, chosen, bench.isolation, bench.log, trace)
         except EvaluationError as error:
@@ -49,4 +52,4 @@ def test_8_bits_run_or_are_refused_with_the_reason(
             raise
         operators = sorted({row.operator for row in profile.rows})
         figures(operators=operators)
-        assert any("int_mm" in one or "int8" in one for one in operators)
+        assert any(part in one for part in PRODUCTS[method] for one in operators)
