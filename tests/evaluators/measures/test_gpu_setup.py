@@ -8,6 +8,7 @@ import pynvml
 import pytest
 from tests.evaluators.measures.fake_nvml import FakeGpu, FakeNvml
 
+from tunefront.evaluators.isolation.gpus import set_gpu_aside
 from tunefront.evaluators.measures import gpu_setup as module
 from tunefront.evaluators.measures.gpu_setup import GpuSetup, Toolchain, gpu_setup, toolchain
 
@@ -43,6 +44,15 @@ def test_a_lost_gpu_is_named_and_the_others_are_described(tmp_path: Path) -> Non
     lost, fine = setup_of(FakeNvml([FakeGpu(lost=True), FakeGpu()]), tmp_path).gpus
     assert lost.problem == "GPU is lost"
     assert (lost.name, fine.problem) == ("GPU 0", "")
+
+
+def test_a_gpu_that_was_set_aside_has_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEFRONT_LEASES", str(tmp_path / "leases"))
+    set_gpu_aside("GPU-b", "ECC error")
+    first, second = setup_of(FakeNvml([FakeGpu(), FakeGpu(uuid="GPU-b")]), tmp_path).gpus
+    assert (first.set_aside, second.set_aside) == ("", "ECC error")
 
 
 def test_without_a_gpu_and_a_driver_nothing_is_looked_for(tmp_path: Path) -> None:

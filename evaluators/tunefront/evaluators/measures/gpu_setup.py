@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tunefront.evaluators.isolation.gpus import gpus_set_aside
 from tunefront.spaces.machine.distributions import installed_version
 
 LEAST_SHARED_MEMORY_MB = 1024
@@ -44,6 +45,7 @@ class GpuReport:
         mig: Whether it is split into MIG instances.
         persistent: Whether the driver stays loaded while no process uses it.
         energy: Whether it has an energy counter.
+        set_aside: Why it is not leased, because it broke; empty if it is leased.
         problem: Why it can't be read at all; empty if it can.
     """
 
@@ -57,6 +59,7 @@ class GpuReport:
     mig: bool | None = None
     persistent: bool | None = None
     energy: bool = False
+    set_aside: str = ""
     problem: str = ""
 
 
@@ -198,8 +201,9 @@ def _report(read: _Reader, handle: object, name: str) -> GpuReport:
     mode = read("nvmlDeviceGetComputeMode", handle)
     mig = read("nvmlDeviceGetMigMode", handle)
     persistent = read("nvmlDeviceGetPersistenceMode", handle)
+    uuid = str(read("nvmlDeviceGetUUID", handle) or "")
     return GpuReport(
-        uuid=str(read("nvmlDeviceGetUUID", handle) or ""),
+        uuid=uuid,
         name=name,
         capability=None if capability is None else (int(capability[0]), int(capability[1])),
         memory_mb=None if memory is None else int(memory.total) // 2**20,
@@ -209,6 +213,7 @@ def _report(read: _Reader, handle: object, name: str) -> GpuReport:
         mig=None if mig is None else bool(mig[0]),
         persistent=None if persistent is None else bool(persistent),
         energy=read("nvmlDeviceGetTotalEnergyConsumption", handle) is not None,
+        set_aside=gpus_set_aside().get(uuid, ""),
     )
 
 

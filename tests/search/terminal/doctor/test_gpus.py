@@ -90,6 +90,7 @@ def test_what_is_missing_has_a_line(changes: dict[str, object], text: str) -> No
         ({"compute_mode": "exclusive process"}, "only one process at a time can use it"),
         ({"capability": (12, 0)}, "this build of torch has no kernels for it (only for sm_80, "),
         ({"problem": "GPU is lost"}, "NVIDIA H100  can't be read: GPU is lost"),
+        ({"set_aside": "ECC error"}, "it was set aside: ECC error; the next `tunefront run` on"),
     ],
 )
 def test_a_gpu_that_can_not_be_used_has_the_reason(changes: dict[str, object], text: str) -> None:

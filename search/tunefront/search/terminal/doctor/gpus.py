@@ -66,6 +66,10 @@ def _state(gpu: GpuReport) -> Iterator[str]:
 
 def _problems(gpu: GpuReport, tools: Toolchain) -> Iterator[str]:
     """Yield what keeps trials from using a GPU, or from being measured together with another."""
+    if gpu.set_aside:
+        yield (
+            f"it was set aside: {gpu.set_aside}; the next `tunefront run` on GPUs tries it again"
+        )
     if gpu.compute_mode == "prohibited":
         yield "no process can use it: `nvidia-smi -c DEFAULT` permits it"
     elif gpu.compute_mode is not None and gpu.compute_mode != "default":
