@@ -20,7 +20,7 @@ from tunefront.evaluators.pipelines import capacity as module
 from tunefront.evaluators.pipelines.capacity import measure_capacity
 from tunefront.evaluators.pipelines.tasks import probes as task
 from tunefront.evaluators.pipelines.tasks.probes import probed_level, search_capacity
-from tunefront.evaluators.statistics.capacity import MOST_PROBES, CapacityProbe
+from tunefront.evaluators.statistics.capacity_bisection import MOST_PROBES, CapacityProbe
 from tunefront.spaces import EvaluationError
 
 SLO = {"ttft_ms": 200.0, "tpot_ms": 40.0}

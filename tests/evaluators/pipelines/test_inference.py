@@ -203,7 +203,8 @@ def test_a_baseline_that_does_not_fit_into_memory_stays_out(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sys.modules["tunefront.evaluators.pipelines.room"], "ROOM_MB", 1e9)
+    module = sys.modules["tunefront.evaluators.pipelines.memory_estimate"]
+    monkeypatch.setattr(module, "LIBRARIES_MB", 1e9)
     settings = replace(lm_setting, baseline=TORCH)
     own = builtin_catalog().complete({**TORCH, "runtime": "onnxruntime"})
     found = evaluate(settings, own, isolation, tmp_path / "log")

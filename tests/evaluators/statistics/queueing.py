@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tunefront.evaluators.statistics.arrays import Floats
-from tunefront.evaluators.statistics.capacity import (
+from tunefront.evaluators.statistics.capacity_bisection import (
     MOST_PROBES,
     CapacityProbe,
     capacity_interval,

@@ -16,7 +16,7 @@ from tunefront.evaluators.interfaces.polled.capacity import (
     capacity_metric,
 )
 from tunefront.evaluators.interfaces.polled.metrics import REQUESTS_PER_SECOND
-from tunefront.evaluators.statistics.capacity import CapacityProbe
+from tunefront.evaluators.statistics.capacity_bisection import CapacityProbe
 from tunefront.search import Experiment, Trial
 from tunefront.search.cluster.jobs import CapacityJob
 from tunefront.search.cluster.supervisor import RayLost, RaySupervisor

@@ -18,8 +18,8 @@ from tunefront.search.run.confirm import (
     confirmation_seconds,
     counterpart_of,
     finalists,
+    group_memory_mb,
     groups_of,
-    rooms_mb,
     rounds_of,
     to_confirm,
 )
@@ -228,8 +228,8 @@ def test_a_group_has_a_share_of_the_free_memory(
     free = SimpleNamespace(available=1000 * 2**20)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
     metrics = experiment.metrics.values()
-    assert rooms_mb(metrics)["peak_memory_mb"] == pytest.approx(800.0)
-    assert rooms_mb(metrics, 0.4)["peak_memory_mb"] == pytest.approx(400.0)
+    assert group_memory_mb(metrics)["peak_memory_mb"] == pytest.approx(800.0)
+    assert group_memory_mb(metrics, 0.4)["peak_memory_mb"] == pytest.approx(400.0)
     FakeNvml(
         [
             FakeGpu(uuid="GPU-full", memory_mb=1000, reserved_mb=990),
@@ -238,8 +238,8 @@ def test_a_group_has_a_share_of_the_free_memory(
         ]
     ).install(monkeypatch)
     with_gpus = [*metrics, GPU_MEMORY]
-    assert rooms_mb(with_gpus)["gpu_memory_mb"] == pytest.approx(0.8 * 900)
-    assert rooms_mb(with_gpus, gpus=2)["gpu_memory_mb"] == pytest.approx(0.8 * 800)
+    assert group_memory_mb(with_gpus)["gpu_memory_mb"] == pytest.approx(0.8 * 900)
+    assert group_memory_mb(with_gpus, gpus=2)["gpu_memory_mb"] == pytest.approx(0.8 * 800)
 
 
 def test_a_counterpart_that_can_not_run_is_left_out(load: Load, trial: TrialOf) -> None:

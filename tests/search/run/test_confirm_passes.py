@@ -152,13 +152,13 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Any:
     ) -> tuple[Confirmation, list[float]]:
         shares: list[float] = []
 
-        def rooms(metrics: object, share: float, *, gpus: int) -> dict[str, float]:
+        def available(metrics: object, share: float, *, gpus: int) -> dict[str, float]:
             assert gpus == 1
             shares.append(share)
             return {"peak_memory_mb": room_mb * share / GROUP_MEMORY_SHARE}
 
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=machine.monotonic))
-        monkeypatch.setattr(module, "rooms_mb", rooms)
+        monkeypatch.setattr(module, "group_memory_mb", available)
         supervisor = cast(RaySupervisor, machine)
         found = confirm(cast(Study, study), SETTINGS, supervisor, machine.restart, **more)
         return found, shares

@@ -1,5 +1,6 @@
 """When a search ends, without Ray: budgets, and proposals with too small an expected gain."""
 
+import json
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -9,11 +10,13 @@ from typing import Any
 import pytest
 
 from tunefront.evaluators import Evaluation, EvaluationSettings
+from tunefront.evaluators.isolation.codec import to_plain
 from tunefront.evaluators.isolation.cores import Lessee
 from tunefront.search import Experiment, Trial
 from tunefront.search.cluster.jobs import Job
 from tunefront.search.cluster.nodes import Node, NodePool
 from tunefront.search.cluster.supervisor import RayLost, RayNotStarted
+from tunefront.search.cluster.worker import result_file
 from tunefront.search.run import runner as runner_module
 from tunefront.search.run.runner import (
     DEVICE_REPEATS,
@@ -28,7 +31,13 @@ from tunefront.search.study.live_stage import note_stage, stage_versions
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import candidate_of
 from tunefront.search.terminal.events import event_text
-from tunefront.spaces import ClusterError, Configuration, Resources, StudyError
+from tunefront.spaces import (
+    ClusterError,
+    Configuration,
+    FailureCause,
+    Resources,
+    StudyError,
+)
 
 
 class FixedGains(Sampler):
@@ -383,6 +392,29 @@ def test_running_trials_are_known_and_their_stages_deleted(
     assert [name for name, _ in stage_versions(results)] == ["00003.stage"]
     own.reconcile()
     assert (own.running, stage_versions(results)) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("cause", "recorded"), [("crash", False), ("oom", False), ("exception", True), (None, True)]
+)
+def test_processes_that_ended_with_their_search_are_no_failure(
+    runner: Callable[..., Runner],
+    evaluation: Callable[..., Evaluation],
+    cause: FailureCause | None,
+    recorded: bool,
+) -> None:
+    """A worker that outlives them for a moment stores one; the trial runs again."""
+    own = runner(None, [])
+    own.tell(started(own).number, evaluation())
+    number = started(own).number
+    failed = Evaluation(status="failed", cause=cause, stage="prepare", message="fork server ended")
+    stored = result_file(own.study.experiment.results, number)
+    stored.parent.mkdir(parents=True)
+    stored.write_text(json.dumps(to_plain(failed if cause else evaluation())))
+    own.reconcile()
+    assert (number not in own.unfinished) is recorded
+    assert (own.study.trial(number).status != "running") is recorded
+    assert not stored.exists()
 
 
 class Rays:

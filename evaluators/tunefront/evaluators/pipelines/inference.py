@@ -48,8 +48,8 @@ from tunefront.spaces import (
 )
 
 from .base import Pipeline, RoundResult, RoundSettings, TurnRates
+from .memory_estimate import gpu_needed_mb, keep_gpu_memory, kept_gpu_memory, needed_mb
 from .products import Products
-from .room import gpu_needed_mb, keep_gpu_memory, kept_gpu_memory, needed_mb
 from .stage_runner import StageRunner
 from .tasks.describe import DescribeRequest, WorkloadDescription, describe
 from .workload import catalog_for, load_levels

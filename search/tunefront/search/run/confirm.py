@@ -88,7 +88,7 @@ class Group:
     configurations: tuple[Configuration, ...]
 
 
-def rooms_mb(
+def group_memory_mb(
     metrics: Iterable[Metric], share: float = GROUP_MEMORY_SHARE, *, gpus: int = 1
 ) -> dict[str, float]:
     """Return the memory that a group can use, in MB, by metric: of the machine, and of each GPU.
@@ -101,12 +101,12 @@ def rooms_mb(
     import psutil
 
     free = {"host": psutil.virtual_memory().available / 2**20, "gpu": Gpus().free_mb(gpus)}
-    rooms = {metric.name: free.get(metric.occupies) for metric in metrics}
-    return {name: share * mb for name, mb in rooms.items() if mb is not None}
+    available = {metric.name: free.get(metric.occupies) for metric in metrics}
+    return {name: share * mb for name, mb in available.items() if mb is not None}
 
 
 def groups_of(
-    experiment: Experiment, chosen: Sequence[Trial], rooms: Mapping[str, float]
+    experiment: Experiment, chosen: Sequence[Trial], available: Mapping[str, float]
 ) -> list[Group]:
     """Split the finalists into groups that fit into memory.
 
@@ -115,8 +115,8 @@ def groups_of(
     Args:
         experiment: The experiment; supplies the baseline and the space.
         chosen: The trials to confirm, the baseline first.
-        rooms: Memory that a group can use, in MB, by the metric of a trial's use, as `rooms_mb`
-            returns it. A finalist that exceeds it alone is a separate group.
+        available: Memory that a group can use, in MB, by the metric of a trial's use, as
+            `group_memory_mb` returns it. A finalist that exceeds it alone is a separate group.
     """
     base, *others = chosen
     groups: list[Group] = []
@@ -131,7 +131,7 @@ def groups_of(
     for trial in others:
         wider = [*together, trial]
         members = _members(experiment, wider)
-        if any(_peak_mb(m, base, wider, members) > room for m, room in rooms.items()):
+        if any(_peak_mb(m, base, wider, members) > limit for m, limit in available.items()):
             close()
         together.append(trial)
     close()
@@ -216,8 +216,8 @@ def confirm(
         planned = max(0.0, confirmation_seconds(experiment, trials, seconds_left) - spent)
         seconds = planned if number == CONFIRMATION_PASSES - 1 else PASS_SHARE * planned
         widest = max(1, *map(_gpus_of, chosen))
-        rooms = rooms_mb(experiment.metrics.values(), share, gpus=widest)
-        groups = groups_of(experiment, chosen, rooms)
+        available = group_memory_mb(experiment.metrics.values(), share, gpus=widest)
+        groups = groups_of(experiment, chosen, available)
         try:
             found, incomplete = turns.rounds(groups, seconds, on_round)
         except _Stopped:

@@ -32,7 +32,13 @@ from tunefront.search.study.live_stage import delete_stage, delete_stages, stage
 from tunefront.search.study.storage import search_command
 from tunefront.search.study.study import Study
 from tunefront.search.study.trial import Trial
-from tunefront.spaces import ClusterError, Configuration, Resources, StudyError
+from tunefront.spaces import (
+    ClusterError,
+    Configuration,
+    FailureCause,
+    Resources,
+    StudyError,
+)
 
 from .events import (
     BaselineRepeated,
@@ -57,6 +63,9 @@ LOGS = 100
 """Logs kept: those of the last 100 ended trials, and those of the last 100 failed ones."""
 LEAST_TRIAL_S = 30.0
 """Minimum seconds of a trial, even close to the deadline."""
+ENDED_CAUSES: frozenset[FailureCause] = frozenset({"crash", "oom"})
+"""Causes of stored results that are not recorded: when a search ends abruptly, the processes of a
+trial can end before its worker, which then stores this."""
 DEVICE_REPEATS = 2
 """How often a trial runs again that failed because of a GPU; then the failure is recorded."""
 
@@ -129,13 +138,15 @@ class Runner:
     def reconcile(self) -> None:
         """Recover the trials that were running when a driver or Ray exited.
 
-        Stored results are recorded; trials without a result are queued to run again.
+        Stored results are recorded, except failures of `ENDED_CAUSES`; trials without a result are
+        queued to run again.
         """
         found = {
             int(path.stem): from_plain(Evaluation, json.loads(path.read_text()))
             for path in self.results.glob("*.json")
         }
-        self.unfinished = self.study.reconcile(found)
+        kept = {number: one for number, one in found.items() if one.cause not in ENDED_CAUSES}
+        self.unfinished = self.study.reconcile(kept)
         for number in found:
             result_file(self.results.parent, number).unlink()
         self.running.clear()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tunefront.evaluators.statistics.capacity import MOST_PROBES
+from tunefront.evaluators.statistics.capacity_bisection import MOST_PROBES
 from tunefront.evaluators.statistics.formatting import number_text, percent_text
 from tunefront.search.experiment.experiment import Experiment, bound
 from tunefront.search.experiment.references import texts_of

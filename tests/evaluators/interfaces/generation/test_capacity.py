@@ -19,7 +19,7 @@ from tunefront.evaluators.interfaces.polled.capacity import (
     whole,
 )
 from tunefront.evaluators.interfaces.polled.capacity_probe import run_probe as possible_probe
-from tunefront.evaluators.statistics.capacity import CapacityProbe
+from tunefront.evaluators.statistics.capacity_bisection import CapacityProbe
 from tunefront.spaces import EvaluationError
 
 from .simulated_engine import SimulatedEngine, requests_of

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from tunefront.evaluators.interfaces.load import Load
-from tunefront.evaluators.statistics.capacity import (
+from tunefront.evaluators.statistics.capacity_bisection import (
     KEPT,
     MOST_PROBES,
     CapacityProbe,

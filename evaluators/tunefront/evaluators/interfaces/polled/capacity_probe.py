@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tunefront.evaluators.statistics.arrays import Floats
-from tunefront.evaluators.statistics.capacity import KEPT, OVERLOADED, CapacityProbe
+from tunefront.evaluators.statistics.capacity_bisection import KEPT, OVERLOADED, CapacityProbe
 from tunefront.evaluators.statistics.timing import REQUEST
 
 from .capacity import (

@@ -22,7 +22,7 @@ from tunefront.evaluators.interfaces.polled.endpoint import PolledEndpoint
 from tunefront.evaluators.interfaces.polled.interface import PolledInterface
 from tunefront.evaluators.pipelines.read_back import not_applied
 from tunefront.evaluators.pipelines.workload import catalog_for
-from tunefront.evaluators.statistics.capacity import (
+from tunefront.evaluators.statistics.capacity_bisection import (
     KEPT,
     MOST_PROBES,
     CapacityProbe,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tunefront.evaluators.interfaces.polled.capacity import CapacityKind
 from tunefront.evaluators.interfaces.polled.metrics import REQUESTS_PER_SECOND
-from tunefront.evaluators.statistics.capacity import MOST_PROBES
+from tunefront.evaluators.statistics.capacity_bisection import MOST_PROBES
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.front.picks import front_of
 from tunefront.search.study.confirmation import Confirmation, confirmed

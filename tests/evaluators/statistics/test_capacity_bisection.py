@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tunefront.evaluators.statistics.capacity import (
+from tunefront.evaluators.statistics.capacity_bisection import (
     KEPT,
     MOST_PROBES,
     CapacityProbe,

@@ -1,4 +1,4 @@
-"""Room on GPUs: by measured memory where it is known, and alone where both do not fit."""
+"""Memory of two candidates on GPUs: as measured where it is known; alone where both do not fit."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +19,9 @@ from tunefront.evaluators import (
 from tunefront.evaluators.benchmark.outcome import plain_interim
 from tunefront.evaluators.pipelines import inference
 from tunefront.evaluators.pipelines.inference import ALONE, InferencePipeline
-from tunefront.evaluators.pipelines.room import (
-    ROOM,
-    ROOM_MB,
+from tunefront.evaluators.pipelines.memory_estimate import (
+    FILES_FACTOR,
+    LIBRARIES_MB,
     gpu_needed_mb,
     keep_gpu_memory,
     kept_gpu_memory,
@@ -42,8 +42,8 @@ def target(folder: Path, megabytes: float, **values: Value) -> Target:
 def test_what_was_measured_counts_and_otherwise_an_estimate_by_files(tmp_path: Path) -> None:
     own, base = target(tmp_path / "own", 2, batch_size=8), target(tmp_path / "base", 1)
     assert gpu_needed_mb(own, base, 900, 600) == 1500
-    assert gpu_needed_mb(own, base, None, None) == ROOM * 3 + 2 * ROOM_MB
-    assert gpu_needed_mb(own, base, 900, None) == 900 + ROOM * 1 + ROOM_MB
+    assert gpu_needed_mb(own, base, None, None) == FILES_FACTOR * 3 + 2 * LIBRARIES_MB
+    assert gpu_needed_mb(own, base, 900, None) == 900 + FILES_FACTOR * 1 + LIBRARIES_MB
 
 
 def test_the_baseline_s_activations_are_taken_for_each_item(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_the_baseline_s_activations_are_taken_for_each_item(tmp_path: Path) -> N
     base = target(tmp_path / "base", 1, batch_size=4)
     assert gpu_needed_mb(own, base, None, 501) == 2 + 16_000 + 501
     small = target(tmp_path / "small", 2, batch_size=1)
-    assert gpu_needed_mb(small, base, None, 501) == ROOM * 2 + ROOM_MB + 501
+    assert gpu_needed_mb(small, base, None, 501) == FILES_FACTOR * 2 + LIBRARIES_MB + 501
 
 
 def test_each_gpu_holds_its_part(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether candidates fit into memory together: by what was measured, else by an estimate."""
+"""Memory that candidates need together: as measured, else estimated from their files."""
 
 import json
 from pathlib import Path
@@ -11,16 +11,16 @@ from tunefront.spaces import Configuration
 
 from .keys import gpu_memory_key
 
-ROOM = 3.0
+FILES_FACTOR = 3.0
 """Estimated memory of a running candidate as a multiple of its files; a conservative guess."""
-ROOM_MB = 700.0
+LIBRARIES_MB = 700.0
 """Memory in MB for a runtime's libraries and buffers, for each target."""
 _FILE = "memory.json"
 
 
 def needed_mb(target: Target) -> float:
     """Return an estimate of a target's memory in MB, of which only its files are known."""
-    return target.replicas * ROOM * folder_mb(target.candidate) + ROOM_MB
+    return target.replicas * FILES_FACTOR * folder_mb(target.candidate) + LIBRARIES_MB
 
 
 def gpu_needed_mb(
