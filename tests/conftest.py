@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickletools
+import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -35,6 +36,16 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("TUNEFRONT_CACHE", str(folder / "tunefront-cache"))
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder / "inductor-cache"))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_of_torch() -> None:
+    """Tests compute in one thread each: threads that wait for another's part of tiny tensors spin.
+
+    Tasks and candidates set their own number.
+    """
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
