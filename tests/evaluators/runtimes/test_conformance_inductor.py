@@ -12,6 +12,7 @@ from .conftest import Build, precisions_of
 
 class TestInductor(Conformance):
     runtime = "inductor"
+    module = "flat"
 
 
 @pytest.mark.soak
