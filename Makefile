@@ -31,7 +31,7 @@ demo: .venv/.model
 
 # BLAS with a thread for each core takes ten times the CPU time for matrices as small as the tests'.
 test: setup
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 # `make test`, what takes minutes, and what is claimed on a processor with AVX2 only: torch computes
 # as there, ONNX Runtime and OpenVINO run what is built for it on this machine's kernels.

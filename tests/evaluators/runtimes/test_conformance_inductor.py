@@ -12,7 +12,6 @@ from .conftest import Build, precisions_of
 
 class TestInductor(Conformance):
     runtime = "inductor"
-    module = "flat"
 
 
 @pytest.mark.soak
