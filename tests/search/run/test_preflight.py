@@ -301,7 +301,7 @@ def test_a_baseline_that_needs_the_broken_gpu_is_an_error(
 def test_the_number_of_gpus_is_no_part_of_a_searchs_identity(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A search goes on where a GPU was lost, or fewer are visible."""
+    """A search continues where a GPU was lost, or fewer are visible."""
     described = WorkloadDescription(fingerprint="abc")
 
     def machine_of(gpus: int) -> object:
