@@ -1,7 +1,5 @@
 """The conformance suites of runtimes and workloads with the interface `generation`."""
 
-import ast
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,15 +16,13 @@ from tunefront.evaluators.workloads.base import GenerationWorkload
 from .cases import NotConformant
 from .polled import (
     PolledCase,
+    cancelled_request_ends,
     choices_of_an_engine_are_read_back,
     its_processes_end_with_it,
     no_file_is_a_pickle,
+    script_defines_run,
     the_workload_names_its_metrics,
 )
-
-CANCEL_END_S = 60.0
-"""Seconds within which a cancelled request must have ended, with its remaining tokens or without.
-"""
 
 
 @dataclass(frozen=True)
@@ -85,20 +81,7 @@ def a_cancelled_request_does_not_disturb_the_next(case: EngineCase) -> None:
     """
     prompt = case.source.prompts[0]
     with closing(case.open()) as endpoint:
-        number = endpoint.submit(GenerationRequest(prompt=prompt.prompt, new_tokens=32))
-        endpoint.cancel(number)
-        deadline = time.monotonic() + CANCEL_END_S
-        ended = False
-        while not ended and time.monotonic() < deadline:
-            events = [event for event in endpoint.poll(0.1) if event.request == number]
-            ended = any(event.end for event in events)
-            if any(event.error for event in events):
-                raise NotConformant("a cancelled request must not report an error")
-        if not ended:
-            raise NotConformant(
-                f"poll() must report the end of a cancelled request within {CANCEL_END_S:g} s, but "
-                "it does not"
-            )
+        cancelled_request_ends(endpoint, GenerationRequest(prompt=prompt.prompt, new_tokens=32))
         generate(endpoint, [prompt])
 
 
@@ -108,18 +91,7 @@ def the_script_generates(case: EngineCase) -> None:
     Raises:
         NotConformant: If it does not, or uses tunefront.
     """
-    deployment = case.runtime.deployment(case.built, case.configuration)
-    if deployment is None:
-        return
-    body = ast.parse(deployment.script).body
-    functions = {f.name: len(f.args.args) for f in body if isinstance(f, ast.FunctionDef)}
-    if functions.get("load") != 0 or functions.get("run") != 3:
-        raise NotConformant(
-            "the script must define load() and run(model, prompt, new_tokens), but defines "
-            f"{', '.join(functions) or 'nothing'}"
-        )
-    if "tunefront" in deployment.script:
-        raise NotConformant("the script must not use tunefront")
+    script_defines_run(case, ("model", "prompt", "new_tokens"))
 
 
 ENGINE_CHECKS: tuple[Callable[[EngineCase], None], ...] = (

@@ -1,7 +1,5 @@
 """The conformance suites of runtimes and workloads with the interface `http`."""
 
-import ast
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,12 +10,13 @@ from tunefront.evaluators.interfaces.polled.load_generator import run_requests
 from tunefront.evaluators.workloads.base import HttpWorkload
 
 from .cases import NotConformant
-from .generation import CANCEL_END_S
 from .polled import (
     PolledCase,
+    cancelled_request_ends,
     choices_of_an_engine_are_read_back,
     its_processes_end_with_it,
     no_file_is_a_pickle,
+    script_defines_run,
     the_workload_names_its_metrics,
 )
 
@@ -70,18 +69,7 @@ def a_cancelled_request_ends(case: ServiceCase) -> None:
     """
     request = case.requests[0]
     with closing(case.open()) as endpoint:
-        number = endpoint.submit(request)
-        endpoint.cancel(number)
-        deadline, ended = time.monotonic() + CANCEL_END_S, False
-        while not ended and time.monotonic() < deadline:
-            events = [event for event in endpoint.poll(0.1) if event.request == number]
-            ended = any(event.end for event in events)
-            if any(event.error for event in events):
-                raise NotConformant("a cancelled request must not report an error")
-        if not ended:
-            raise NotConformant(
-                f"poll() must report the end of a cancelled request within {CANCEL_END_S:g} s"
-            )
+        cancelled_request_ends(endpoint, request)
         run_requests(endpoint, [request])
 
 
@@ -91,18 +79,7 @@ def the_script_calls_the_service(case: ServiceCase) -> None:
     Raises:
         NotConformant: If it does not, or uses tunefront.
     """
-    deployment = case.runtime.deployment(case.built, case.configuration)
-    if deployment is None:
-        return
-    body = ast.parse(deployment.script).body
-    functions = {f.name: len(f.args.args) for f in body if isinstance(f, ast.FunctionDef)}
-    if functions.get("load") != 0 or functions.get("run") != 2:
-        raise NotConformant(
-            "the script must define load() and run(address, request), but defines "
-            f"{', '.join(functions) or 'nothing'}"
-        )
-    if "tunefront" in deployment.script:
-        raise NotConformant("the script must not use tunefront")
+    script_defines_run(case, ("address", "request"))
 
 
 SERVICE_CHECKS: tuple[Callable[[ServiceCase], None], ...] = (

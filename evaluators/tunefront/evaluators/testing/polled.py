@@ -1,7 +1,9 @@
 """What the conformance suites of runtimes with polled endpoints have in common."""
 
+import ast
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +24,8 @@ from .cases import NotConformant
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 ENDPOINT_END_S = 10.0
 """Seconds within which processes of a closed endpoint must have ended."""
+CANCEL_END_S = 60.0
+"""Seconds within which the end of a cancelled request must be reported."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,47 @@ def choices_of_an_engine_are_read_back(case: PolledCase) -> None:
         facts = endpoint.facts()
     if (problem := not_applied(case.catalog, case.configuration, facts, case.record)) is not None:
         raise NotConformant(problem)
+
+
+def cancelled_request_ends(endpoint: PolledEndpoint[Any, Any], request: object) -> None:
+    """Send a request and cancel it; it must end with an event that reports no error.
+
+    Raises:
+        NotConformant: If it does not.
+    """
+    number = endpoint.submit(request)
+    endpoint.cancel(number)
+    deadline, ended = time.monotonic() + CANCEL_END_S, False
+    while not ended and time.monotonic() < deadline:
+        events = [event for event in endpoint.poll(0.1) if event.request == number]
+        ended = any(event.end for event in events)
+        if any(event.error for event in events):
+            raise NotConformant("a cancelled request must not report an error")
+    if not ended:
+        raise NotConformant(
+            f"poll() must report the end of a cancelled request within {CANCEL_END_S:g} s, but it "
+            "does not"
+        )
+
+
+def script_defines_run(case: PolledCase, parameters: Sequence[str]) -> None:
+    """Check that the script of an export defines `load()` and `run` with some parameters.
+
+    Raises:
+        NotConformant: If it does not, or uses tunefront.
+    """
+    deployment = case.runtime.deployment(case.built, case.configuration)
+    if deployment is None:
+        return
+    body = ast.parse(deployment.script).body
+    functions = {f.name: len(f.args.args) for f in body if isinstance(f, ast.FunctionDef)}
+    if functions.get("load") != 0 or functions.get("run") != len(parameters):
+        raise NotConformant(
+            f"the script must define load() and run({', '.join(parameters)}), but defines "
+            f"{', '.join(functions) or 'nothing'}"
+        )
+    if "tunefront" in deployment.script:
+        raise NotConformant("the script must not use tunefront")
 
 
 def its_processes_end_with_it(case: PolledCase) -> None:

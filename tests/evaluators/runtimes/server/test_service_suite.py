@@ -11,7 +11,7 @@ from tunefront.evaluators.interfaces.endpoint import Endpoint, Facts
 from tunefront.evaluators.interfaces.http import ContentEvent, HttpEndpoint, HttpRequest
 from tunefront.evaluators.runtimes.base import Built, Deployment, Runtime, Source
 from tunefront.evaluators.statistics.arrays import Array
-from tunefront.evaluators.testing import http
+from tunefront.evaluators.testing import http, polled
 from tunefront.evaluators.testing.cases import NotConformant
 from tunefront.evaluators.workloads.base import EnoughItems, HttpWorkload
 from tunefront.evaluators.workloads.quality import Quality
@@ -128,7 +128,7 @@ def test_what_is_wrong_is_found(
     script: str,
     message: str,
 ) -> None:
-    monkeypatch.setattr(http, "CANCEL_END_S", 0.05)
+    monkeypatch.setattr(polled, "CANCEL_END_S", 0.05)
     with pytest.raises(NotConformant, match=message):
         check(case_of(tmp_path, endpoint, script))
 
