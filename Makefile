@@ -5,7 +5,7 @@ BIN := .venv/bin
 # again, and every worker of the suite rewrites all tests: 9 s of CPU time a worker, 0.4 s a process.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo test test-all test-emulated test-gpu lint bench bench-answers bench-ask bench-search bench-staged bench-trust bench-wallclock soak clean
+.PHONY: setup demo test test-all test-emulated test-gpu lint bench bench-answers bench-ask bench-history bench-search bench-staged bench-trust bench-wallclock soak clean
 
 setup: .venv/.done
 
@@ -70,6 +70,10 @@ bench-answers: setup
 # TABLES=DIR names a folder of measured tables: CSV files and tables.json.
 bench-search: setup
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/search.py --tables $(TABLES)
+
+# The same with the trials of sister tables as a history.
+bench-history: setup
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/history.py --tables $(TABLES)
 
 # CPU seconds an ask, up to 1,000 trials and 100,000 candidates.
 bench-ask: setup

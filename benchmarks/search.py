@@ -29,11 +29,15 @@ from tunefront.evaluators import Measurement
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front.pareto import hypervolume, nondominated
 from tunefront.search.sampling.ehvi import EhviSampler
+from tunefront.search.sampling.history.observations import (
+    NOTHING_EARLIER,
+    EarlierSearches,
+)
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Catalog, Choice, Configuration, Value
 
 Floats = npt.NDArray[np.float64]
-AT = (10, 20, 40, 80, 160)
+AT = (5, 10, 20, 40, 80, 160)
 SHARES = (0.9, 0.95, 0.99)
 LOGARITHMIC = frozenset(
     {
@@ -93,7 +97,7 @@ def read_table(folder: Path, name: str, facts: Mapping[str, Any]) -> Table:
         ),
         objectives=objectives,
         figures=figures,
-        costs=_scaled(figures, objectives),
+        costs=scaled(figures, objectives),
     )
 
 
@@ -113,7 +117,8 @@ def _value(text: str) -> Value:
     return number if math.isfinite(number) else text
 
 
-def _scaled(figures: Floats, objectives: Sequence[Objective]) -> Floats:
+def scaled(figures: Floats, objectives: Sequence[Objective]) -> Floats:
+    """Return figures as costs, scaled so that the front spans 0 to 1, `(rows, objectives)`."""
     columns = [
         objective.sign * (np.log10(column) if objective.metric in LOGARITHMIC else column)
         for objective, column in zip(objectives, figures.T, strict=True)
@@ -159,9 +164,9 @@ Ask = Callable[[History], int]
 """From what is known to the next row."""
 
 
-def ours(table: Table, seed: int) -> Ask:
+def ours(table: Table, seed: int, earlier: EarlierSearches = NOTHING_EARLIER) -> Ask:
     """Our sampler; the first row is drawn at random, as a baseline would be."""
-    sampler = EhviSampler(table.choices, table.rows, table.objectives, (), seed)
+    sampler = EhviSampler(table.choices, table.rows, table.objectives, (), seed, earlier)
     row_of = {row: place for place, row in enumerate(table.rows)}
     first = int(np.random.default_rng(seed).integers(len(table.rows)))
     trials: list[Trial] = []
@@ -247,8 +252,9 @@ def failing_rows(table: Table, share: float, seed: int) -> npt.NDArray[np.bool_]
     """Rows that fail: those that hold one of some random pairs of values, `(rows,)`.
 
     Pairs are drawn until about the share fails; one that would take more than half as much again is
-    left out.
+    left out, and so is one after which no row of the front is left.
     """
+    front = nondominated(table.costs)
     failing = np.zeros(len(table.rows), dtype=np.bool_)
     draw = np.random.default_rng(seed)
     for _ in range(1000):
@@ -260,7 +266,7 @@ def failing_rows(table: Table, share: float, seed: int) -> npt.NDArray[np.bool_]
         hit = np.array(
             [all(row[c.name] == v for c, v in zip(pair, values, strict=True)) for row in table.rows]
         )
-        if (failing | hit).mean() <= 1.5 * share:
+        if (failing | hit).mean() <= 1.5 * share and not (failing | hit)[front].all():
             failing |= hit
     return failing
 

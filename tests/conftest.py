@@ -34,6 +34,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TUNEFRONT_CACHE", str(folder / "tunefront-cache"))
+        patch.setenv("TUNEFRONT_HISTORY", "0")  # no search depends on which ones ran before it
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder / "inductor-cache"))
         yield
 

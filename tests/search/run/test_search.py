@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,12 +18,14 @@ from tunefront.search.run.events import (
     ConfirmationShortened,
     DataScarce,
     Event,
+    HistoryUsed,
     RayRestarted,
     WorkloadCheckStarted,
     without_os_errors,
 )
 from tunefront.search.run.runner import RESTARTS
 from tunefront.search.run.search import EXPORT_S, REPORT_S, _SearchRun
+from tunefront.search.sampling.history.records import save_history
 from tunefront.search.study.duration_estimate import EXPORT_TRIALS
 from tunefront.search.study.study import Study
 from tunefront.search.terminal.events import event_text
@@ -67,6 +70,31 @@ def test_confirmation_report_and_export_are_part_of_the_budget(
     left = exporting.runner.stopping.seconds_left()
     assert left == pytest.approx(2880 - REPORT_S - EXPORT_TRIALS * 300.0, abs=60)
     assert search_run(load("budget={trials: 9}"), []).runner.stopping.seconds_left() is None
+
+
+def test_a_search_learns_from_an_earlier_one_and_is_kept_itself(
+    load: Callable[..., Experiment],
+    evaluation: Callable[..., Evaluation],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("TUNEFRONT_HISTORY", "1")
+    monkeypatch.setenv("TUNEFRONT_CACHE", str(tmp_path / "cache"))
+    first, later = load("name=first"), load("name=later")
+    run = search_run(first, [])
+    for place, configuration in enumerate(first.space.enumerate().runnable[:5]):
+        number = run.study.ask(first.baseline if place == 0 else configuration)
+        run.study.tell(number, evaluation(throughput=100.0 + place))
+    save_history(first, run.subject, run.study.trials())
+    events: list[Event] = []
+    search_run(later, events)
+    (used,) = (event for event in events if isinstance(event, HistoryUsed))
+    assert used.searches == ("first",)
+    assert used.trials == 4
+    for unaware in (replace(later, history=False), load("name=grid", "sampler=grid")):
+        events.clear()
+        search_run(unaware, events)
+        assert not any(isinstance(event, HistoryUsed) for event in events)
 
 
 def test_rounds_that_the_deadline_prevents_are_reported(

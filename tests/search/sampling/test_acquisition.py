@@ -1,5 +1,7 @@
 """What a proposal says about its prediction."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from tunefront.search.experiment.objective import Objective
@@ -27,6 +29,12 @@ def test_an_approximated_hypervolume_is_named_in_the_reason() -> None:
     assert acquisition(4096).describe(1, objectives) == (
         f"expected to add 20 % to the front (hypervolume approximated by 4,096 samples), {rest}"
     )
+
+
+def test_a_gain_of_more_than_the_front_is_a_multiple() -> None:
+    objectives = [Objective(metric="latency_ms", direction="minimize")]
+    small = replace(acquisition(0), improvement=Improvement(gain=np.array([0, 5.0]), covered=2.0))
+    assert small.describe(1, objectives).startswith("expected to make the front 3.5 times as large")
 
 
 def test_gains_are_shares_of_the_front_s_hypervolume_times_probabilities() -> None:

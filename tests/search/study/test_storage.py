@@ -16,7 +16,7 @@ from tunefront.evaluators import Evaluation
 from tunefront.search import Experiment
 from tunefront.search.run.events import Event, StopRequested
 from tunefront.search.run.runner import Runner
-from tunefront.search.run.search import stop_handler
+from tunefront.search.run.signals import stop_handler
 from tunefront.search.study import storage
 from tunefront.search.study import study as study_module
 from tunefront.search.study.confirmation import Confirmation

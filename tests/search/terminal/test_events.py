@@ -77,6 +77,11 @@ def test_an_unknown_event_is_refused() -> None:
             "archived the earlier record: /results/a.1",
         ),
         (
+            events.HistoryUsed(searches=("minilm", "encoder"), trials=31),
+            "learning from 31 trials of earlier searches: minilm, encoder (--no-history ignores "
+            "them)",
+        ),
+        (
             events.SearchResumed(trials=1, runnable=40, runnable_before=40),
             "resuming: 1 trial recorded",
         ),

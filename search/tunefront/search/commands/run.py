@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Try the front of this experiment's search first.",
 )
+@click.option("--no-history", is_flag=True, help="Learn nothing from earlier searches.")
 @click.option("--export", "exported", is_flag=True, help="Export the recommended trial, verified.")
 @click.option("--detach", is_flag=True, help="Run in the background; the terminal may be closed.")
 @with_format
@@ -55,6 +56,7 @@ def run_command(
     smoke: bool,
     fresh: bool,
     warm_start: Path | None,
+    no_history: bool,
     exported: bool,
     detach: bool,
     style: str,
@@ -77,6 +79,8 @@ def run_command(
 
     if warm_start is not None:
         overrides = [*overrides, f"warm_start={warm_start.absolute()}"]
+    if no_history:
+        overrides = [*overrides, "history=false"]
     loaded = load_experiment(experiment, overrides, smoke=smoke)
     if dry_run:
         runnable_or_error(loaded)

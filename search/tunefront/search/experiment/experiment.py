@@ -107,6 +107,7 @@ class Experiment:
         prepare: Script that creates model and data; None if there is none.
         warm_start: Experiment file of another search, whose front is tried first; None if there is
             none.
+        history: Whether the sampler learns from earlier searches on this machine.
         written: Values of the file, with overrides applied.
         overrides: The applied `a.b=value` overrides.
         smoke: Whether this is a quick check, whose measurements are not meaningful.
@@ -134,6 +135,7 @@ class Experiment:
     concurrent_trials: int
     prepare: Prepare | None
     warm_start: Path | None
+    history: bool
     written: Mapping[str, Any]
     overrides: tuple[str, ...] = ()
     smoke: bool = False

@@ -153,6 +153,7 @@ class _Resolver:
             or spaces.concurrent_trials(space, baseline),
             prepare=prepare,
             warm_start=self._warm_start(),
+            history=section.history,
             written=self.file.document.values,
             smoke=self.smoke,
         )

@@ -163,6 +163,7 @@ class ExperimentSection(_Section):
     sampler: Literal["ehvi", "tpe", "nsga2", "gp", "random", "grid"] = "ehvi"
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     warm_start: str | None = None
+    history: bool = True
     measurement: MeasurementSection = MeasurementSection()
     timeouts: TimeoutSection = TimeoutSection()
     confirmation: ConfirmationSection = ConfirmationSection()

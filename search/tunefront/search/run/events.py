@@ -150,6 +150,19 @@ class BaselineRepeated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryUsed:
+    """The sampler learns from earlier searches.
+
+    Attributes:
+        searches: Names of the searches, the most similar one first.
+        trials: Number of their trials.
+    """
+
+    searches: tuple[str, ...]
+    trials: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NothingToRun:
     """The recorded search is complete.
 
@@ -413,6 +426,7 @@ Event = (
     | RecordArchived
     | SearchResumed
     | ReferenceLeftOut
+    | HistoryUsed
     | BaselineRepeated
     | NothingToRun
     | RayStarting

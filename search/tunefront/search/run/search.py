@@ -7,15 +7,13 @@ finished.result.headline(), finished.result.front.recommended
 
 import os
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 from tunefront.evaluators import EvaluationSettings, WorkloadDescription, stages_folder
@@ -36,6 +34,12 @@ from tunefront.search.results.metadata import (
     write_record,
 )
 from tunefront.search.results.result import Result, result_of, study_result
+from tunefront.search.sampling.history.observations import (
+    NOTHING_EARLIER,
+    EarlierSearches,
+    earlier_searches,
+)
+from tunefront.search.sampling.history.records import load_history, save_history, subject_of
 from tunefront.search.study.confirmation import Confirmation
 from tunefront.search.study.duration_estimate import EXPORT_TRIALS, estimate_of
 from tunefront.search.study.study import Study
@@ -53,6 +57,7 @@ from .events import (
     ConfirmationShortened,
     ConfirmationStarted,
     DataScarce,
+    HistoryUsed,
     NothingToRun,
     OnEvent,
     OtherSearches,
@@ -63,7 +68,6 @@ from .events import (
     ReportFailed,
     ReportWritten,
     SearchResumed,
-    StopRequested,
     TrialFinished,
     TrialsEnded,
     TrialStarted,
@@ -81,6 +85,7 @@ from .presence import present
 from .progress import Progress
 from .runner import Runner
 from .sampler_factory import build_sampler
+from .signals import interruptible
 from .stopping import Stopping
 
 Outcome = Literal["done", "no trial within limits", "baseline failed", "interrupted"]
@@ -215,6 +220,7 @@ class _SearchRun:
         self.study = study
         self.settings = settings
         self.quality_known = described.quality is not None
+        self.subject = subject_of(experiment, described)
         self.enumeration = enumeration
         self.on_event = on_event
         self.start = start
@@ -239,6 +245,7 @@ class _SearchRun:
         else:
             self._run_trials(runner)
         result = self._result = study_result(self.study)
+        save_history(self.experiment, self.subject, result.trials)
         self._report_progress("writing the result")
         self._write_report(result)
         link = self.recorder.finish(result)
@@ -269,7 +276,7 @@ class _SearchRun:
         self.on_event(RayStarting(address=address))
         self._report_progress(f"joining the cluster at {address}" if address else "starting Ray")
         with (
-            _interruptible(runner, self.on_event),
+            interruptible(runner, self.on_event),
             RaySupervisor(
                 self.experiment.results, machine.leasable_cores, len(machine.gpus)
             ) as supervisor,
@@ -404,7 +411,7 @@ class _SearchRun:
         runnable = (*listed, *(one for one in references if one not in listed))
         return Runner(
             self.study,
-            build_sampler(experiment, runnable),
+            build_sampler(experiment, runnable, self._earlier()),
             runnable,
             self.settings,
             concurrent=experiment.concurrent_trials,
@@ -413,6 +420,19 @@ class _SearchRun:
             on_start=self._on_start,
             on_event=self.on_event,
         )
+
+    def _earlier(self) -> EarlierSearches:
+        """Return what earlier searches have measured, for a sampler that learns from it."""
+        if self.experiment.sampler != "ehvi":
+            return NOTHING_EARLIER
+        history = load_history(self.experiment, self.subject)
+        earlier = earlier_searches(
+            history, self.subject, self.experiment.space, self.experiment.baseline
+        )
+        if earlier.trials:
+            names = tuple(search.name for search in history)
+            self.on_event(HistoryUsed(searches=names, trials=len(earlier.trials)))
+        return earlier
 
     def _on_start(self, trial: Trial) -> None:
         self.on_event(TrialStarted(trial=trial))
@@ -458,37 +478,3 @@ def _outcome(result: Result, stopped: bool) -> Outcome:
     if result.trials and result.trials[0].status == "failed":
         return "baseline failed"
     return "done" if result.front.trials else "no trial within limits"
-
-
-@contextmanager
-def _interruptible(runner: Runner, on_event: OnEvent) -> Iterator[None]:
-    """Stop on SIGINT or SIGTERM, see `stop_handler`.
-
-    Installs signal handlers, so it has an effect only in the main thread.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    stop = stop_handler(runner, on_event)
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def stop_handler(runner: Runner, on_event: OnEvent) -> Callable[[int, FrameType | None], None]:
-    """Return a signal handler that stops the search after running trials have finished.
-
-    It raises KeyboardInterrupt on a second signal, and while the record's file can't be used: what
-    has ended can't be recorded then.
-    """
-
-    def stop(number: int, _: FrameType | None) -> None:
-        if runner.stopped or runner.study.waiting:
-            raise KeyboardInterrupt(number)
-        runner.signal = number
-        on_event(StopRequested(signal=number))
-
-    return stop

@@ -78,7 +78,7 @@ class Acquisition:
         """
         samples = self.improvement.samples
         how = f" (hypervolume approximated by {samples:,} samples)" if samples else ""
-        parts = [f"expected to add {percent_text(self._shares[row])} to the front{how}"]
+        parts = [f"{_growth(self._shares[row])}{how}"]
         for place, objective in enumerate(objectives):
             value, spread = objective.sign * self.mean[row, place], self.deviation[row, place]
             if self.scales[place] == "log":
@@ -92,3 +92,10 @@ class Acquisition:
         if np.ptp(self.seconds) > 0:
             parts.append(f"takes about {number_text(self.seconds[row])} s")
         return ", ".join(parts)
+
+
+def _growth(share: float) -> str:
+    """Describe an expected gain, given as a share of the front's hypervolume."""
+    if share < 1.0:
+        return f"expected to add {percent_text(share)} to the front"
+    return f"expected to make the front {number_text(1.0 + share)} times as large"

@@ -7,6 +7,8 @@ time.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -16,29 +18,39 @@ from threadpoolctl import threadpool_limits
 from tunefront.evaluators.statistics.arrays import Floats, Indices
 from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.front.pareto import nondominated
-from tunefront.search.sampling.surrogate.encoding import encode
-from tunefront.search.sampling.surrogate.gaussian_process import GaussianProcess, fit
+from tunefront.search.sampling.history.observations import NOTHING_EARLIER, EarlierSearches
+from tunefront.search.sampling.surrogate.encoding import Features, encode
+from tunefront.search.sampling.surrogate.gaussian_process import (
+    OF_FAILURES,
+    OF_METRICS,
+    GaussianProcess,
+    fit,
+)
+from tunefront.search.sampling.surrogate.targets import TargetScale
 from tunefront.search.study.trial import Trial
+from tunefront.search.text import counted
 from tunefront.spaces import Choice, Configuration
 
 from .acquisition import Acquisition
 from .base import Proposal, Sampler
 from .improvement import improvement_of
-from .predictions import ALWAYS_REFIT_BELOW, REFIT_GROWTH, PredictionCache, Predictions
+from .predictions import ALWAYS_REFIT_BELOW, FAILS, REFIT_GROWTH, PredictionCache, Predictions
 
 T = TypeVar("T")
 
-STARTUP_TRIALS = 8
+STARTUP_TRIALS = 4
 """Trials of the space-filling initial design, before any prediction."""
+ENOUGH_TO_JUDGE = 3
+"""Own trials from which on earlier searches are used only if they predict these trials better."""
 POOL = 4_000
 """Largest pool of configurations. Above it: half nearest neighbours of the front, half random."""
 TRAINING_SET = 250
 """Training-set limit of a refit: the front (cut at this size) plus an even subset of the rest."""
 PARAMETERS_FROM = 200
 """Largest number of trials from which the parameters of a Gaussian process are learnt."""
-BEYOND = 1.0
-"""Distance of the reference point beyond the front's worst values, as a share of their range: far
-enough that trials that extend the ends of the front count as an improvement."""
+BEYOND = 0.3
+"""Distance of the reference point beyond the worst values of the expected front, as a share of its
+range."""
 
 
 class EhviSampler(Sampler):
@@ -50,6 +62,7 @@ class EhviSampler(Sampler):
         objectives: The objectives.
         limits: The limits that a trial must keep.
         seed: Seed of the initial design and of random subsets.
+        earlier: Earlier searches, from whose trials the surrogates learn as well.
     """
 
     def __init__(
@@ -59,16 +72,19 @@ class EhviSampler(Sampler):
         objectives: Sequence[Objective],
         limits: Sequence[Limit],
         seed: int,
+        earlier: EarlierSearches = NOTHING_EARLIER,
     ) -> None:
-        self._choices = choices
+        self._choices = earlier.extended(choices)
         self._listed = list(dict.fromkeys(runnable))
         self._objectives = objectives
         self._limits = limits
         self._random = np.random.default_rng(seed)
-        self._features = encode(self._listed, choices)
+        self._earlier = earlier
+        self._past: Sequence[Trial] | None = None
+        self._features = self._encoded(self._listed)
         self._candidates = self._same_candidates()
         self._row_of = {c: row for row, c in enumerate(self._listed)}
-        self._parameters: dict[str, tuple[int, Floats]] = {}
+        self._parameters: dict[tuple[str, bool], tuple[int, Floats]] = {}
         self._cache: PredictionCache | None = None
 
     def __getstate__(self) -> dict[str, object]:
@@ -82,7 +98,8 @@ class EhviSampler(Sampler):
 
         The reason states the predicted gain, metric values and probabilities.
         """
-        self._encode_new(trials)
+        past = self._past_trials(trials)
+        self._encode_new([*trials, *past])
         tried = np.array([self._row_of[t.configuration] for t in trials], dtype=np.intp)
         left = np.ones(len(self._features.codes), dtype=np.bool_)
         left[tried] = False
@@ -92,20 +109,34 @@ class EhviSampler(Sampler):
         if len(rows) == 0:
             return None
         measured = [trial for trial in trials if trial.measured]
-        if len(trials) < STARTUP_TRIALS or len(measured) < 3:
+        startup = (STARTUP_TRIALS, 3) if len(past) < STARTUP_TRIALS else (1, 1)
+        if len(trials) < startup[0] or len(measured) < startup[1]:
             row = self._covering(rows, tried)
             reason = "covers values that were not tried yet"
             return Proposal(configuration=self._listed[row], reason=reason)
         with threadpool_limits(1, user_api="blas"):  # trials are measured at the same time
-            predictions = self._predictions(rows, trials, measured)
+            predictions = self._predictions(rows, trials, measured, past)
             rows = predictions.predicted[left[predictions.predicted]]
             acquisition = self._acquisition(predictions, rows, trials, measured)
         best = int(np.argmax(acquisition.value))
         return Proposal(
             configuration=self._listed[int(rows[best])],
-            reason=acquisition.describe(best, self._objectives),
+            reason=acquisition.describe(best, self._objectives)
+            + (f"; from {counted(len(past), 'trial')} of earlier searches, too" if past else ""),
             expected_gains=tuple(acquisition.gains.tolist()),
         )
+
+    def _past_trials(self, trials: Sequence[Trial]) -> Sequence[Trial]:
+        """Return the trials of earlier searches, once the baseline has been measured."""
+        if self._past is None and trials and trials[0].measured:
+            self._past = self._earlier.observed(trials[0], self._objectives, self._limits)
+        return self._past or ()
+
+    def _encoded(self, configurations: Sequence[Configuration]) -> Features:
+        features = encode(configurations, self._choices)
+        if not self._earlier.trials:
+            return features
+        return replace(features, tables=[*features.tables[:-1], self._earlier.table])
 
     def _encode_new(self, trials: Sequence[Trial]) -> None:
         """Encode recorded configurations that are not in the list, such as the baseline."""
@@ -113,7 +144,7 @@ class EhviSampler(Sampler):
         for trial in trials:
             self._row_of.setdefault(trial.configuration, len(self._row_of))
         if len(self._row_of) > known:
-            self._features = encode(list(self._row_of), self._choices)
+            self._features = self._encoded(list(self._row_of))
             self._candidates = self._same_candidates()
             self._cache = None
 
@@ -177,7 +208,11 @@ class EhviSampler(Sampler):
         return [measured[place] for place in sorted([*front.tolist(), *spread])]
 
     def _predictions(
-        self, rows: Indices, trials: Sequence[Trial], measured: Sequence[Trial]
+        self,
+        rows: Indices,
+        trials: Sequence[Trial],
+        measured: Sequence[Trial],
+        past: Sequence[Trial],
     ) -> Predictions:
         """Return predictions: cached ones updated with newly ended trials, or refitted ones.
 
@@ -185,6 +220,7 @@ class EhviSampler(Sampler):
             rows: Rows of the configurations that are left.
             trials: All trials.
             measured: The measured trials.
+            past: Trials of earlier searches.
         """
         running = self._rows([trial for trial in trials if trial.status == "running"])
         ended = [trial for trial in trials if trial.measured or trial.status == "failed"]
@@ -197,16 +233,13 @@ class EhviSampler(Sampler):
             and cache.update(ended, known)
         ):
             return cache.predictions
-        predictions = Predictions(
-            self._features,
-            np.concatenate([self._pool(rows, front), running]),
-            self._objectives,
-            self._limits,
-            room=int((REFIT_GROWTH - 1) * len(measured)) + 1,
-            fitted=self._fit,
-        )
+        predicted = np.concatenate([self._pool(rows, front), running])
         training = self._training_set(measured)
-        predictions.fit_targets(self._rows(training), training)
+        predictions = self._learnt(predicted, training, past, len(measured))
+        if past and len(training) >= ENOUGH_TO_JUDGE:
+            alone = self._learnt(predicted, training, (), len(measured), predictions.scales)
+            if alone.evidence() > predictions.evidence():
+                predictions = alone
         failed = [trial for trial in ended if trial.status == "failed"][-TRAINING_SET // 2 :]
         if failed:
             fine = _spread(measured, TRAINING_SET - len(failed))
@@ -215,6 +248,34 @@ class EhviSampler(Sampler):
         self._cache = PredictionCache(
             predictions=predictions, known=known, count=len(measured), front=front
         )
+        return predictions
+
+    def _learnt(
+        self,
+        predicted: Indices,
+        own: Sequence[Trial],
+        past: Sequence[Trial],
+        measured: int,
+        scales: Sequence[TargetScale] | None = None,
+    ) -> Predictions:
+        """Return predictions learnt from trials of this search and of earlier ones.
+
+        Args:
+            predicted: Rows of the configurations to predict.
+            own: Measured trials of this search.
+            past: Trials of earlier searches.
+            measured: Number of all measured trials of this search.
+            scales: Scales of the objectives; None to choose them by the values.
+        """
+        predictions = Predictions(
+            self._features,
+            predicted,
+            self._objectives,
+            self._limits,
+            room=int((REFIT_GROWTH - 1) * measured) + 1,
+            fitted=partial(self._fit, searches=bool(past)),
+        )
+        predictions.fit_targets(self._rows([*own, *past]), own, past, scales)
         return predictions
 
     def _front(self, measured: Sequence[Trial]) -> frozenset[int]:
@@ -237,7 +298,7 @@ class EhviSampler(Sampler):
         # Running trials are assumed to end as predicted (kriging believer).
         costs = np.concatenate([costs, mean[predictions.indices_of(running)]])
         counted = np.append(counted, np.ones(len(running), dtype=np.bool_))
-        front, reference = _target(costs, counted)
+        front, reference = _target(costs, counted, mean, deviation)
         own = predictions.indices_of(rows)
         mean, deviation = mean[own], deviation[own]
         built = np.isin(
@@ -259,21 +320,30 @@ class EhviSampler(Sampler):
     def _rows(self, trials: Sequence[Trial]) -> Indices:
         return np.array([self._row_of[t.configuration] for t in trials], dtype=np.intp)
 
-    def _fit(self, name: str, between: Floats, values: Floats, noise: Floats) -> GaussianProcess:
+    def _fit(
+        self,
+        name: str,
+        between: Floats,
+        values: Floats,
+        noise: Floats,
+        *,
+        searches: bool = False,
+    ) -> GaussianProcess:
         """Fit a Gaussian process; learn its parameters again when there is 10 % more data."""
-        count, start = self._parameters.get(name, (0, None))
+        key, prior = (name, searches), OF_FAILURES if name == FAILS else OF_METRICS
+        count, start = self._parameters.get(key, (0, None))
         learn = (
             start is None or len(values) < ALWAYS_REFIT_BELOW or len(values) > REFIT_GROWTH * count
         )
         if learn and len(values) > PARAMETERS_FROM:
             some = self._random.choice(len(values), size=PARAMETERS_FROM, replace=False)
             part = between[:, some][:, :, some]
-            start = fit(part, values[some], noise[some], start).parameters
-            model = fit(between, values, noise, start, learn=False)
+            start = fit(part, values[some], noise[some], start, True, searches, prior).parameters
+            model = fit(between, values, noise, start, False, searches, prior)
         else:
-            model = fit(between, values, noise, start, learn=learn)
+            model = fit(between, values, noise, start, learn, searches, prior)
         if learn:
-            self._parameters[name] = len(values), model.parameters
+            self._parameters[key] = len(values), model.parameters
         return model
 
     def _pending_penalty(self, rows: Indices, running: Indices) -> Floats:
@@ -292,15 +362,24 @@ def _spread(items: Sequence[T], count: int) -> Sequence[T]:
     return [items[int(place)] for place in np.linspace(0, len(items) - 1, count)]
 
 
-def _target(costs: Floats, counted: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def _target(
+    costs: Floats, counted: npt.NDArray[np.bool_], expected: Floats, deviation: Floats
+) -> tuple[Floats, Floats]:
     """Return the front of the trials that keep the limits (of all if none does) and the reference.
+
+    The reference lies beyond the worst values of the expected front, that of measured and predicted
+    values together: the range of a front of few trials is much smaller than that of the final one.
 
     Args:
         costs: Values to minimise, `(trials, objectives)`.
         counted: Whether each trial keeps the limits, `(trials,)`.
+        expected: Predicted means of all configurations, `(predicted, objectives)`.
+        deviation: Their standard deviations, the scale of an objective whose front has no range.
     """
     kept = costs[counted] if counted.any() else costs
     front = kept[nondominated(kept)]
-    low, high = front.min(axis=0), front.max(axis=0)
-    span = np.where(high > low, high - low, costs.std(axis=0) + 1e-9)
+    both = np.concatenate([front, expected])
+    ends = np.concatenate([front, both[nondominated(both)]])
+    low, high = ends.min(axis=0), ends.max(axis=0)
+    span = np.maximum(high - low, deviation.mean(axis=0))
     return front, high + BEYOND * span

@@ -25,9 +25,14 @@ ALWAYS_REFIT_BELOW = 60
 """Below this many measured trials, refit after every trial."""
 REFIT_GROWTH = 1.1
 """From there on, refit when the number of measured trials has grown by this factor."""
+FAILS = "fails"
+"""Name of the failure model's target."""
 FAILURE_DEVIATION = 0.4
-"""Extra standard deviation (added in quadrature) of the failure model, so that neighbours of a
-failed configuration are not excluded."""
+"""Extra standard deviation (added in quadrature) of the failure model, so that neighbours of the
+first failed configurations are not excluded."""
+TRUSTED_FROM = 4
+"""Failed trials after which the variance of that deviation is halved: a value with which nothing
+has run would else be tried again and again, because its metrics stay unknown."""
 
 
 class Fitted(Protocol):
@@ -70,6 +75,10 @@ class _Group:
             prediction.add(value, noise, near, across)
         self._rows = np.append(self._rows, new)
 
+    def models(self) -> list[GaussianProcess]:
+        """Return the fitted process of each target, without trials added since."""
+        return [prediction.model for prediction in self._predictions]
+
     def posteriors(self) -> list[tuple[Floats, Floats]]:
         """Return mean and standard deviation for each target, `(predicted,)` each."""
         return [prediction.posterior() for prediction in self._predictions]
@@ -109,17 +118,33 @@ class Predictions:
         self._costs: list[Floats] = []
         self._counted: list[bool] = []
         self._failures: _Group | None = None
+        self._failed = 0.0
         self._seconds = ExpectedSeconds(len(predicted))
 
-    def fit_targets(self, rows: Indices, trials: Sequence[Trial]) -> None:
-        """Fit objectives, limits and durations to measured trials, whose rows are `rows`."""
+    def fit_targets(
+        self,
+        rows: Indices,
+        own: Sequence[Trial],
+        past: Sequence[Trial] = (),
+        scales: Sequence[TargetScale] | None = None,
+    ) -> None:
+        """Fit objectives, limits and durations to measured trials.
+
+        Args:
+            rows: Rows of the trials, `own` before `past`.
+            own: Measured trials of this search.
+            past: Trials of earlier searches; they do not belong to `training_values`.
+            scales: Scales of the objectives; None to choose them by the values.
+        """
+        trials = [*own, *past]
         known: dict[str, tuple[Floats, Floats]] = {}
-        for objective in self._objectives:
-            values, noise, scale = learnable(trials, objective)
+        for place, objective in enumerate(self._objectives):
+            given = None if scales is None else scales[place]
+            values, noise, scale = learnable(trials, objective, given)
             known[objective.metric] = values, noise
             self.scales.append(scale)
-        self._costs = list(np.stack([values for values, _ in known.values()], axis=1))
-        self._counted = [trial.status == "ok" for trial in trials]
+        self._costs = list(np.stack([values for values, _ in known.values()], axis=1)[: len(own)])
+        self._counted = [trial.status == "ok" for trial in own]
         for limit in self._limits:
             values, noise = np.array([_bounded(trial, limit) for trial in trials]).T
             known[f"limit {limit}"] = values, noise
@@ -128,6 +153,15 @@ class Predictions:
         for trial, apart in zip(trials, across.sum(axis=0), strict=True):
             self._seconds.add(trial, apart)
 
+    def evidence(self) -> float:
+        """Return how well the objectives of own trials are predicted by all others.
+
+        It is the sum of their leave-one-out log densities; comparable for equal scales and trials.
+        """
+        own = len(self._costs)
+        models = self._targets.models()[: len(self._objectives)]
+        return float(sum(model.leave_one_out()[:own].sum() for model in models))
+
     def fit_failures(self, rows: Indices, failed: Floats) -> None:
         """Fit the failure model: least squares on 0 and 1 with a Gaussian process.
 
@@ -135,8 +169,9 @@ class Predictions:
             rows: Rows of the trials.
             failed: 1 for a failed trial, else 0, `(trials,)`.
         """
+        self._failed = float(failed.sum())
         across = self._features.distances(rows, self.predicted)
-        self._failures = self._group(rows, {"fails": (failed, np.zeros(len(failed)))}, across)
+        self._failures = self._group(rows, {FAILS: (failed, np.zeros(len(failed)))}, across)
 
     def _group(
         self, rows: Indices, known: Mapping[str, tuple[Floats, Floats]], across: Floats
@@ -163,7 +198,9 @@ class Predictions:
         new = np.array([row], dtype=np.intp)
         across = self._features.distances(new, self.predicted)[:, 0]
         if self._failures is not None:
-            self._failures.add(new, [(float(trial.status == "failed"), 0.0)], across)
+            failed = float(trial.status == "failed")
+            self._failed += failed
+            self._failures.add(new, [(failed, 0.0)], across)
         return trial.status == "failed" or self._add_measured(new, trial, across)
 
     def _add_measured(self, new: Indices, trial: Trial, across: Floats) -> bool:
@@ -203,7 +240,8 @@ class Predictions:
         if self._failures is None:
             return np.ones(len(self.predicted))
         ((mean, deviation),) = self._failures.posteriors()
-        return np.asarray(ndtr((0.5 - mean) / np.hypot(deviation, FAILURE_DEVIATION)))
+        extra = FAILURE_DEVIATION / np.sqrt(1.0 + self._failed / TRUSTED_FROM)
+        return np.asarray(ndtr((0.5 - mean) / np.hypot(deviation, extra)))
 
     def seconds(self, built: npt.NDArray[np.bool_]) -> Floats:
         """Return the expected seconds, `(predicted,)`.

@@ -18,6 +18,7 @@ from tunefront.search.run.events import (
     Event,
     FailureInferred,
     GpuLeftOut,
+    HistoryUsed,
     NothingToRun,
     OtherSearches,
     PreparationStarted,
@@ -99,6 +100,15 @@ def _(event: WorkloadNoted) -> str:
 @_text.register
 def _(event: DataScarce) -> str:
     return str(event.scarcity)
+
+
+@_text.register
+def _(event: HistoryUsed) -> str:
+    searches = ", ".join(event.searches)
+    return (
+        f"learning from {counted(event.trials, 'trial')} of earlier searches: {searches} "
+        "(--no-history ignores them)"
+    )
 
 
 @_text.register

@@ -41,14 +41,14 @@ def test_the_gradient_is_that_of_the_loss() -> None:
     rows = random.permutation(len(ALL))[:15]
     distances = encode(ALL, CHOICES).distances(rows, rows)
     values, own = random.normal(size=15), random.uniform(0, 0.1, 15)
-    for _ in range(3):
-        parameters = random.normal(size=5)
+    for searches in (False, True, False, True):
+        parameters = random.normal(size=6)
 
-        def loss(at: npt.NDArray[np.float64]) -> float:
-            return process._loss(at, distances, values, own)[0]
+        def loss(at: npt.NDArray[np.float64], searches: bool = searches) -> float:
+            return process._loss(at, distances, values, own, searches)[0]
 
         numeric = scipy.optimize.approx_fprime(parameters, loss, 1e-6)
-        exact = process._loss(parameters, distances, values, own)[1]
+        exact = process._loss(parameters, distances, values, own, searches)[1]
         assert exact == pytest.approx(numeric, rel=1e-3, abs=1e-3)
 
 

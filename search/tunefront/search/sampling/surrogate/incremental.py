@@ -27,7 +27,7 @@ class Prediction:
     def __init__(self, model: GaussianProcess, across: Floats, room: int) -> None:
         cross = model.kernel(across)
         self._observed, predicted = cross.shape
-        self._model = model
+        self.model = model
         self._factor = np.zeros((self._observed + room, self._observed + room))
         self._factor[: self._observed, : self._observed] = model.factor
         self._solved = np.empty((self._observed + room, predicted))
@@ -52,7 +52,7 @@ class Prediction:
         Raises:
             IndexError: If `room` observations were already added.
         """
-        model, observed = self._model, self._observed
+        model, observed = self.model, self._observed
         row = scipy.linalg.solve_triangular(
             self._factor[:observed, :observed], model.kernel(near), lower=True, check_finite=False
         )
@@ -68,7 +68,7 @@ class Prediction:
 
     def posterior(self) -> tuple[Floats, Floats]:
         """Return the posterior mean and standard deviation, `(predicted,)` each."""
-        model = self._model
+        model = self.model
         return (
             model.mean + model.scale * self._mean,
             model.scale * np.sqrt(np.maximum(self._variance, LEAST_VARIANCE)),

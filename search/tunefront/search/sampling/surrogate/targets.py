@@ -15,16 +15,20 @@ RATIO = 3.0
 """Ratio of largest to smallest value above which positive values are modelled as logarithms."""
 
 
-def learnable(trials: Sequence[Trial], objective: Objective) -> tuple[Floats, Floats, TargetScale]:
+def learnable(
+    trials: Sequence[Trial], objective: Objective, scale: TargetScale | None = None
+) -> tuple[Floats, Floats, TargetScale]:
     """Return the values to minimise and their variances, `(trials,)` each, and their scale.
 
     Args:
         trials: Measured trials.
         objective: The objective whose metric is learned.
+        scale: The scale; None to choose it by the values.
     """
     values = np.array([trial.value(objective.metric) for trial in trials])
     noise = np.array([variance(trial, objective) for trial in trials])
-    if values.min() > 0 and values.max() / values.min() > RATIO:
+    wide = values.min() > 0 and values.max() / values.min() > RATIO
+    if scale == "log" or (scale is None and wide):
         return objective.sign * np.log(values), noise / values**2, "log"
     return objective.sign * values, noise, "linear"
 

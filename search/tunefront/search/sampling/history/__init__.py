@@ -1,0 +1,1 @@
+"""Earlier searches on this machine: what they measured, and what a sampler learns from it."""
