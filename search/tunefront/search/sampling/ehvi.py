@@ -273,7 +273,7 @@ class EhviSampler(Sampler):
             self._objectives,
             self._limits,
             room=int((REFIT_GROWTH - 1) * measured) + 1,
-            fitted=partial(self._fit, searches=bool(past)),
+            fitted=partial(self._fit, past=len(past)),
         )
         predictions.fit_targets(self._rows([*own, *past]), own, past, scales)
         return predictions
@@ -327,14 +327,22 @@ class EhviSampler(Sampler):
         values: Floats,
         noise: Floats,
         *,
-        searches: bool = False,
+        past: int = 0,
     ) -> GaussianProcess:
-        """Fit a Gaussian process; learn its parameters again when there is 10 % more data."""
-        key, prior = (name, searches), OF_FAILURES if name == FAILS else OF_METRICS
+        """Fit a Gaussian process; learn its parameters again when there are 10 % more trials.
+
+        Args:
+            name: Name of the target.
+            between: Distances between trials for each choice, `(choices, trials, trials)`.
+            values: Values of the target, `(trials,)`.
+            noise: Their variances, `(trials,)`.
+            past: Number of trials of earlier searches among those of which metrics are known.
+        """
+        own = len(values) - (0 if name == FAILS else past)
+        searches, prior = past > 0, OF_FAILURES if name == FAILS else OF_METRICS
+        key = (name, searches)
         count, start = self._parameters.get(key, (0, None))
-        learn = (
-            start is None or len(values) < ALWAYS_REFIT_BELOW or len(values) > REFIT_GROWTH * count
-        )
+        learn = start is None or len(values) < ALWAYS_REFIT_BELOW or own > REFIT_GROWTH * count
         if learn and len(values) > PARAMETERS_FROM:
             some = self._random.choice(len(values), size=PARAMETERS_FROM, replace=False)
             part = between[:, some][:, :, some]
@@ -343,7 +351,7 @@ class EhviSampler(Sampler):
         else:
             model = fit(between, values, noise, start, learn, searches, prior)
         if learn:
-            self._parameters[key] = len(values), model.parameters
+            self._parameters[key] = own, model.parameters
         return model
 
     def _pending_penalty(self, rows: Indices, running: Indices) -> Floats:
