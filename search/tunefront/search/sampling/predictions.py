@@ -157,10 +157,14 @@ class Predictions:
         """Return how well the objectives of own trials are predicted by all others.
 
         It is the sum of their leave-one-out log densities; comparable for equal scales and trials.
+        Objectives that are equal in all own trials are left out: their density is a matter of the
+        number of trials.
         """
         own = len(self._costs)
+        vary = np.ptp(np.stack(self._costs), axis=0) > 0
         models = self._targets.models()[: len(self._objectives)]
-        return float(sum(model.leave_one_out()[:own].sum() for model in models))
+        densities = (m.leave_one_out()[:own].sum() for m, v in zip(models, vary, strict=True) if v)
+        return float(sum(densities))
 
     def fit_failures(self, rows: Indices, failed: Floats) -> None:
         """Fit the failure model: least squares on 0 and 1 with a Gaussian process.
