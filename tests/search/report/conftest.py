@@ -81,6 +81,7 @@ def measured(
         ended=begin + timedelta(seconds=12),
         reason="covers values that were not tried yet" if number < 8 else "expected to add 2.0 %",
         expected_s=None if number < 2 else 11.0,
+        expected={} if number < 8 else {"throughput": (100.0, 200.0)},
     )
 
 

@@ -107,6 +107,7 @@ def test_machine_protocol_and_time_are_reported(data: dict[str, Any]) -> None:
     assert protocol["confirmation"].endswith("confirmed: 000, 003, 005")
     assert protocol["budget"] == "60 trials, 8 h"
     assert protocol["unconfirmed"] == "4 of 60 trials"
+    assert protocol["predictions"].endswith(" lay within the 90 % interval expected of them")
     assert protocol["saved"].startswith("quality evaluation stopped early in ")
     assert [stage["stage"] for stage in data["stages"]] == [
         "prepare",

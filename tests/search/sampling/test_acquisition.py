@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.sampling.acquisition import Acquisition
@@ -17,6 +18,7 @@ def acquisition(samples: int) -> Acquisition:
         pending_penalty=np.ones(2),
         mean=np.array([[1.0], [2.0]]),
         deviation=np.array([[0.5], [0.25]]),
+        noise=np.array([0.0]),
         scales=["linear"],
         seconds=np.ones(2),
     )
@@ -35,6 +37,18 @@ def test_a_gain_of_more_than_the_front_is_a_multiple() -> None:
     objectives = [Objective(metric="latency_ms", direction="minimize")]
     small = replace(acquisition(0), improvement=Improvement(gain=np.array([0, 5.0]), covered=2.0))
     assert small.describe(1, objectives).startswith("expected to make the front 3.5 times as large")
+
+
+def test_expected_intervals_hold_nine_of_ten_measured_values() -> None:
+    lower = [Objective(metric="latency_ms", direction="minimize")]
+    higher = [Objective(metric="throughput", direction="maximize")]
+    draws = 2.0 + np.hypot(0.25, 0.5) * np.random.default_rng(0).standard_normal(20_000)
+    noisy = replace(acquisition(0), noise=np.array([0.5]))
+    low, high = noisy.expected(1, lower)["latency_ms"]
+    assert np.mean((draws > low) & (draws < high)) == pytest.approx(0.9, abs=0.01)
+    wide = replace(noisy, scales=["log"])
+    assert wide.expected(1, lower)["latency_ms"] == pytest.approx((np.exp(low), np.exp(high)))
+    assert noisy.expected(1, higher)["throughput"] == pytest.approx((-high, -low))
 
 
 def test_gains_are_shares_of_the_front_s_hypervolume_times_probabilities() -> None:

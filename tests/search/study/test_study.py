@@ -86,6 +86,12 @@ def test_why_a_trial_was_proposed_stays_with_it(begun: Study, evaluation: Evalua
     assert begun.trial(0).reason == ""
 
 
+def test_what_was_expected_of_a_trial_stays_with_it(begun: Study, evaluation: EvaluationOf) -> None:
+    number = begun.ask(fast(begun), expected={"throughput": (90.0, 140.0)})
+    assert begun.tell(number, evaluation()).expected == {"throughput": (90.0, 140.0)}
+    assert begun.trial(0).expected == {}
+
+
 def test_a_baseline_outside_the_listed_values_is_recorded_as_it_is(
     load: Load, evaluation: EvaluationOf
 ) -> None:

@@ -32,9 +32,13 @@ def test_no_value_has_an_exponent_a_negative_zero_or_an_empty_interval(
             machine={"load": 1.4892578125, "steal": 0.0, "foreign": 0.02551834},
             seconds={"model": 0.004, "measure": 12.3456},
         ),
+        expected={"throughput": (18_000.0, 21_000.0)},
     )
     lines = trial_lines(result_of(load(), [own], Confirmation()), own)
-    assert "    throughput: 19,600 items/s (19,300 to 20,000; 1,200 samples)" in lines
+    assert (
+        "    throughput: 19,600 items/s (19,300 to 20,000; 1,200 samples); "
+        "expected 18,000 to 21,000"
+    ) in lines
     assert "    peak_memory_mb: 500 MB (5 samples)" in lines
     assert "    quality_drop: 0 % (-0.31 to 0.31; 512 samples)" in lines
     assert "  read-back: runtime torch, threads 2, sparsity 0.5, fused true" in lines

@@ -10,6 +10,7 @@ from tunefront.evaluators.statistics.formatting import percent_text
 from tunefront.search.experiment.experiment import Budget, Experiment, bound
 from tunefront.search.experiment.references import texts_of
 from tunefront.search.results.result import Result, early_ends
+from tunefront.search.sampling.surrogate.calibration import prediction_calibration
 from tunefront.search.text import counted
 
 MESSAGE = 300
@@ -94,11 +95,17 @@ def _protocol(result: Result) -> list[list[str]]:
         ["a trial", _turns(experiment)],
         ["confirmation", _confirmed(result)],
         ["sampler", f"{experiment.sampler}, seed {experiment.seed}"],
+        ["predictions", _calibration(result)],
         ["budget", _budget(experiment.budget)],
         ["unconfirmed", f"{unconfirmed} of {len(result.trials)} trials"],
         ["saved", early_ends(result.trials, experiment.objectives)],
     ]
     return [row for row in rows if row[1]]
+
+
+def _calibration(result: Result) -> str:
+    calibration = prediction_calibration(result.trials)
+    return "" if calibration is None else str(calibration)
 
 
 def _turns(experiment: Experiment) -> str:

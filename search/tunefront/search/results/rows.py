@@ -30,6 +30,7 @@ def trial_record(trial: Trial, warnings: Sequence[str] | None = None) -> dict[st
         "reason": trial.reason,
         "attempt": trial.attempt,
         "expected_s": trial.expected_s,
+        "expected": {name: list(ends) for name, ends in trial.expected.items()},
         "configuration": dict(trial.configuration),
         "measurements": {n: to_plain(m) for n, m in trial.measurements.items()},
         "broken_limits": [str(limit) for limit in trial.broken],

@@ -7,7 +7,7 @@ resumed search starts a new Tune run over the same study (reasons: docs/decision
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tunefront.evaluators import Evaluation, EvaluationSettings, resources_for
@@ -294,10 +294,17 @@ class Runner:
             return None
         self._next_s = None
         expected_s = estimate.expected_s(configuration) if estimate is not None else None
-        return self._start(configuration, proposal.reason, expected_s)
+        return self._start(configuration, proposal.reason, expected_s, proposal.expected)
 
-    def _start(self, configuration: Configuration, reason: str, expected_s: float | None) -> Job:
-        return self._job(self.study.trial(self.study.ask(configuration, reason, expected_s)))
+    def _start(
+        self,
+        configuration: Configuration,
+        reason: str,
+        expected_s: float | None,
+        expected: Mapping[str, tuple[float, float]] | None = None,
+    ) -> Job:
+        number = self.study.ask(configuration, reason, expected_s, expected)
+        return self._job(self.study.trial(number))
 
     def _store_forecast(self, estimate: Estimate | None, proposal: Proposal) -> None:
         """Store the forecast gain of another hour in the study, for `tunefront status`."""

@@ -12,6 +12,9 @@ from tunefront.search.sampling.surrogate.targets import TargetScale
 
 from .improvement import Improvement
 
+INTERVAL = 1.645
+"""Half-width of a 90 % interval of a normal distribution, in standard deviations."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acquisition:
@@ -25,6 +28,8 @@ class Acquisition:
             `(candidates,)`.
         mean: Predicted means, to be minimised, `(candidates, objectives)`.
         deviation: Predicted standard deviations, `(candidates, objectives)`.
+        noise: Standard deviation of a measurement, on the scale of the predictions,
+            `(objectives,)`.
         scales: Scale of each objective's predictions, linear or logarithmic.
         seconds: Expected seconds, given what is already built, `(candidates,)`.
     """
@@ -35,6 +40,7 @@ class Acquisition:
     pending_penalty: Floats
     mean: Floats
     deviation: Floats
+    noise: Floats
     scales: Sequence[TargetScale]
     seconds: Floats
 
@@ -68,6 +74,23 @@ class Acquisition:
         """Expected improvements as shares of the front's hypervolume, `(candidates,)`."""
         shares: Floats = self.improvement.gain / max(self.improvement.covered, 1e-300)
         return shares
+
+    def expected(self, row: int, objectives: Sequence[Objective]) -> dict[str, tuple[float, float]]:
+        """Return the predicted 90 % interval of each objective's measured value, by metric.
+
+        Args:
+            row: Index of the configuration.
+            objectives: Objectives in the order of the columns of `mean`.
+        """
+        found = {}
+        for place, objective in enumerate(objectives):
+            half = INTERVAL * np.hypot(self.deviation[row, place], self.noise[place])
+            value = objective.sign * self.mean[row, place]
+            low, high = float(value - half), float(value + half)
+            if self.scales[place] == "log":
+                low, high = float(np.exp(low)), float(np.exp(high))
+            found[objective.metric] = low, high
+        return found
 
     def describe(self, row: int, objectives: Sequence[Objective]) -> str:
         """Describe the prediction for one configuration.

@@ -1,8 +1,8 @@
 """Contract of a sampler, which proposes the next configuration to evaluate."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Configuration
@@ -17,11 +17,14 @@ class Proposal:
         reason: Text: why it is proposed.
         expected_gains: Expected gains of the untried configurations in descending order, as shares
             of the front's hypervolume; empty if the proposal is not based on a prediction.
+        expected: Predicted 90 % interval of each objective's metric, in its unit; empty without a
+            prediction.
     """
 
     configuration: Configuration
     reason: str
     expected_gains: tuple[float, ...] = ()
+    expected: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def expected_gain(self) -> float | None:

@@ -124,6 +124,7 @@ class EhviSampler(Sampler):
             reason=acquisition.describe(best, self._objectives)
             + (f"; from {counted(len(past), 'trial')} of earlier searches, too" if past else ""),
             expected_gains=tuple(acquisition.gains.tolist()),
+            expected=acquisition.expected(best, self._objectives),
         )
 
     def _past_trials(self, trials: Sequence[Trial]) -> Sequence[Trial]:
@@ -313,6 +314,7 @@ class EhviSampler(Sampler):
             else np.ones(len(rows)),
             mean=mean,
             deviation=deviation,
+            noise=predictions.noise(),
             scales=predictions.scales,
             seconds=predictions.seconds(built)[own],
         )

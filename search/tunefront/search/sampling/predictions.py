@@ -227,6 +227,11 @@ class Predictions:
         means, deviations = zip(*self._targets.posteriors()[: len(self._objectives)], strict=True)
         return np.stack(means, axis=1), np.stack(deviations, axis=1)
 
+    def noise(self) -> Floats:
+        """Return the learnt standard deviation of a measurement, `(objectives,)`."""
+        models = self._targets.models()[: len(self._objectives)]
+        return np.array([model.scale * np.sqrt(model.own_noise(0.0)) for model in models])
+
     def training_values(self) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Return the training values, `(trials, objectives)`, and the mask of feasible trials."""
         return np.stack(self._costs), np.array(self._counted)

@@ -49,6 +49,7 @@ _CONFIRMATION = "confirmation"
 _ATTEMPT = "attempt"
 _REASON = "reason"
 _EXPECTED = "expected_s"
+_EXPECTED_VALUES = "expected"
 _SPENT = "spent_s"
 _HOUR = "another_hour"
 RECORD_FORMAT = "5"
@@ -161,7 +162,11 @@ class Study:
         return str(self._attributes[SEARCH_ID_KEY])
 
     def ask(
-        self, configuration: Configuration, reason: str = "", expected_s: float | None = None
+        self,
+        configuration: Configuration,
+        reason: str = "",
+        expected_s: float | None = None,
+        expected: Mapping[str, tuple[float, float]] | None = None,
     ) -> int:
         """Add a running trial of a configuration and return its number.
 
@@ -169,6 +174,7 @@ class Study:
             configuration: The configuration.
             reason: Text: why it was proposed.
             expected_s: Expected duration in seconds.
+            expected: Predicted 90 % interval of metrics, by name.
         """
         import optuna
 
@@ -177,7 +183,7 @@ class Study:
             state=optuna.trial.TrialState.RUNNING,
             params=dict(configuration),
             distributions=distributions_of(configuration, self.experiment.space.catalog),
-            user_attrs={**attributes, _EXPECTED: expected_s},
+            user_attrs={**attributes, _EXPECTED: expected_s, _EXPECTED_VALUES: expected or {}},
         )
         self._read_again()
         self._retried(lambda: self._study.add_trial(trial))
@@ -440,10 +446,12 @@ def _is_running(frozen: "optuna.trial.FrozenTrial | ReadTrial") -> bool:
 
 
 def _proposal_fields(frozen: "optuna.trial.FrozenTrial | ReadTrial") -> dict[str, Any]:
-    """Return the `Trial` fields for reason, attempt and expected duration."""
+    """Return the `Trial` fields for reason, attempt, expected duration and expected values."""
     attributes = frozen.user_attrs
+    expected = attributes.get(_EXPECTED_VALUES, {})
     return {
         "reason": str(attributes.get(_REASON, "")),
         "attempt": int(attributes.get(_ATTEMPT, 1)),
         "expected_s": attributes.get(_EXPECTED),
+        "expected": {name: (low, high) for name, (low, high) in expected.items()},
     }

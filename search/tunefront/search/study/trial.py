@@ -31,6 +31,8 @@ class Trial:
         reason: Text: why it was proposed.
         attempt: Number of times it was started.
         expected_s: Duration expected at the start, in seconds; None if unknown.
+        expected: 90 % interval of the objectives' metrics that was predicted when it was proposed,
+            by metric; empty without a prediction.
     """
 
     number: int
@@ -45,6 +47,7 @@ class Trial:
     reason: str = ""
     attempt: int = 1
     expected_s: float | None = None
+    expected: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def complete(self) -> Configuration:

@@ -129,7 +129,7 @@ def trial_lines(result: Result, trial: Trial) -> list[str]:
         lines.append(f"  proposed: {trial.reason}")
     if trial.attempt > 1:
         lines.append(f"  started {trial.attempt} times: the worker process died each time before")
-    lines += _measurement_lines(trial.measurements)
+    lines += _measurement_lines(trial.measurements, trial.expected)
     evaluated, items = evaluated_items(trial)
     if evaluated < items:
         lines.append(
@@ -152,8 +152,15 @@ def trial_lines(result: Result, trial: Trial) -> list[str]:
     return lines
 
 
-def _measurement_lines(measurements: Mapping[str, Measurement]) -> list[str]:
-    """Format measurements, one on a line; those at several load levels as a table."""
+def _measurement_lines(
+    measurements: Mapping[str, Measurement], expected: Mapping[str, tuple[float, float]]
+) -> list[str]:
+    """Format measurements, one on a line; those at several load levels as a table.
+
+    Args:
+        measurements: The measurements by metric.
+        expected: The expected 90 % interval of some of them.
+    """
     lines = ["  measurements (95 % interval):"] if measurements else []
     leveled: dict[str, dict[str, Measurement]] = {}
     for name, m in measurements.items():
@@ -162,7 +169,11 @@ def _measurement_lines(measurements: Mapping[str, Measurement]) -> list[str]:
             leveled.setdefault(plain, {})[level] = m
             continue
         inside = "; ".join(filter(None, [interval_text(m), counted(m.samples, "sample")]))
-        lines.append(f"    {name}: {with_unit(m)} ({inside})")
+        text = f"    {name}: {with_unit(m)} ({inside})"
+        if name in expected:
+            low, high = expected[name]
+            text += f"; expected {number_text(low)} to {number_text(high)}"
+        lines.append(text)
     return lines + _level_lines(leveled)
 
 
