@@ -119,10 +119,12 @@ class EhviSampler(Sampler):
             rows = predictions.predicted[left[predictions.predicted]]
             acquisition = self._acquisition(predictions, rows, trials, measured)
         best = int(np.argmax(acquisition.value))
+        reason = acquisition.describe(best, self._objectives)
+        if predictions.past:
+            reason += f"; from {counted(predictions.past, 'trial')} of earlier searches, too"
         return Proposal(
             configuration=self._listed[int(rows[best])],
-            reason=acquisition.describe(best, self._objectives)
-            + (f"; from {counted(len(past), 'trial')} of earlier searches, too" if past else ""),
+            reason=reason,
             expected_gains=tuple(acquisition.gains.tolist()),
             expected=acquisition.expected(best, self._objectives),
         )

@@ -108,6 +108,7 @@ class Predictions:
     ) -> None:
         self.predicted = predicted
         self.scales: list[TargetScale] = []
+        self.past = 0
         self._features = features
         self._objectives = objectives
         self._limits = limits
@@ -137,6 +138,7 @@ class Predictions:
             scales: Scales of the objectives; None to choose them by the values.
         """
         trials = [*own, *past]
+        self.past = len(past)
         known: dict[str, tuple[Floats, Floats]] = {}
         for place, objective in enumerate(self._objectives):
             given = None if scales is None else scales[place]

@@ -82,9 +82,14 @@ def test_a_history_is_used_from_the_first_proposal() -> None:
 
 
 def test_a_history_that_is_wrong_is_unlearnt() -> None:
-    """Kind g is the worst one there."""
-    found = proposed(earlier(inverted=True), 20)
+    """Kind g is the worst one there; reasons name earlier searches only where they are used."""
+    wrong = earlier(inverted=True)
+    found = proposed(wrong, 20)
     assert "g" in {configuration["kind"] for configuration in found}
+    trials = [measured(number, one) for number, one in enumerate([ALL[0], *found[:3]])]
+    proposal = EhviSampler(CHOICES, ALL, OBJECTIVES, (), 0, wrong).propose(trials)
+    assert proposal is not None
+    assert "earlier searches" not in proposal.reason
 
 
 def test_the_reason_names_the_earlier_trials() -> None:
