@@ -13,6 +13,7 @@ from tunefront.search.sampling.improvement import Improvement
 def acquisition(samples: int) -> Acquisition:
     return Acquisition(
         improvement=Improvement(gain=np.array([0.1, 0.4]), covered=2.0, samples=samples),
+        cautious=Improvement(gain=np.array([0.2, 0.8]), covered=2.0, samples=samples),
         feasibility=np.array([1.0, 0.5]),
         success=np.ones(2),
         pending_penalty=np.ones(2),
@@ -51,5 +52,5 @@ def test_expected_intervals_hold_nine_of_ten_measured_values() -> None:
     assert noisy.expected(1, higher)["throughput"] == pytest.approx((-high, -low))
 
 
-def test_gains_are_shares_of_the_front_s_hypervolume_times_probabilities() -> None:
-    assert acquisition(0).gains.tolist() == [0.1, 0.05]
+def test_gains_are_cautious_shares_of_the_front_times_probabilities() -> None:
+    assert acquisition(0).gains.tolist() == [0.2, 0.1]

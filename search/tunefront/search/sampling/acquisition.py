@@ -22,6 +22,7 @@ class Acquisition:
 
     Attributes:
         improvement: Expected hypervolume improvements.
+        cautious: The same with larger standard deviations, for the decision to end the search.
         feasibility: Probability that all limits are kept, `(candidates,)`.
         success: Probability that the trial does not fail, `(candidates,)`.
         pending_penalty: Penalty factor for similarity to running trials, 0.2 (equal) to 1,
@@ -35,6 +36,7 @@ class Acquisition:
     """
 
     improvement: Improvement
+    cautious: Improvement
     feasibility: Floats
     success: Floats
     pending_penalty: Floats
@@ -61,12 +63,13 @@ class Acquisition:
 
     @property
     def gains(self) -> Floats:
-        """Expected gains as shares of the front's hypervolume, in descending order.
+        """Cautious expected gains as shares of the front's hypervolume, in descending order.
 
         Each gain is multiplied by the probabilities that the trial keeps the limits and does not
         fail.
         """
-        gains = self._shares * self.feasibility * self.success
+        shares = self.cautious.gain / max(self.cautious.covered, 1e-300)
+        gains = shares * self.feasibility * self.success
         return np.asarray(-np.sort(-gains))
 
     @property

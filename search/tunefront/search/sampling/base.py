@@ -16,7 +16,8 @@ class Proposal:
         configuration: The configuration.
         reason: Text: why it is proposed.
         expected_gains: Expected gains of the untried configurations in descending order, as shares
-            of the front's hypervolume; empty if the proposal is not based on a prediction.
+            of the front's hypervolume; estimated cautiously, since they decide when a search ends.
+            Empty if the proposal is not based on a prediction.
         expected: Predicted 90 % interval of each objective's metric, in its unit; empty without a
             prediction.
     """

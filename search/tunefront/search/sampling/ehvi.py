@@ -48,6 +48,9 @@ TRAINING_SET = 250
 """Training-set limit of a refit: the front (cut at this size) plus an even subset of the rest."""
 PARAMETERS_FROM = 200
 """Largest number of trials from which the parameters of a Gaussian process are learnt."""
+CAUTION = 2.0
+"""Factor of the predicted deviations for the gains that end a search: predictions that are a little
+too certain would end it long before the front is found."""
 BEYOND = 0.3
 """Distance of the reference point beyond the worst values of the expected front, as a share of its
 range."""
@@ -309,6 +312,7 @@ class EhviSampler(Sampler):
         )
         return Acquisition(
             improvement=improvement_of(front, reference, mean, deviation),
+            cautious=improvement_of(front, reference, mean, CAUTION * deviation),
             feasibility=predictions.feasibility()[own],
             success=predictions.success()[own],
             pending_penalty=self._pending_penalty(rows, running)
