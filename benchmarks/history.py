@@ -36,7 +36,7 @@ SPLIT = {
     "zeus_movielens_ncf": "gpu",
     "draftbench_m4max": "target",
 }
-"""The choice of each table that tells its searches apart."""
+"""The choice by which each table is split into searches."""
 REPLAYED = 2
 """Searches of each table that are replayed: the largest ones."""
 TRIALS = 40

@@ -149,6 +149,16 @@ def test_the_oldest_are_removed(
     assert len(list(on.glob("*.json"))) == 2
 
 
+def test_a_cache_that_cannot_be_written_does_not_fail_the_search(
+    load: Load, ended: Callable[..., list[Trial]], on: Path
+) -> None:
+    on.parent.mkdir(parents=True, exist_ok=True)
+    on.write_text("a file in the place of the folder")
+    first = load()
+    save_history(first, subject_of(first, DESCRIBED), ended(first))
+    assert load_history(load("name=another search"), subject_of(first, DESCRIBED)) == []
+
+
 def test_similar_searches_are_near() -> None:
     own = subject()
     assert own.distance(subject()) == pytest.approx(0.1)

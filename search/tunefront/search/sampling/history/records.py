@@ -10,6 +10,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,7 +116,10 @@ def subject_of(experiment: Experiment, described: WorkloadDescription) -> Subjec
 
 
 def save_history(experiment: Experiment, subject: Subject, trials: Sequence[Trial]) -> None:
-    """Keep the measured trials of a search; nothing if there are too few, or for a quick check."""
+    """Keep the measured trials of a search; nothing if there are too few, or for a quick check.
+
+    A cache that cannot be written keeps nothing: no search fails because of later ones.
+    """
     measured = [trial for trial in trials if trial.measured]
     if experiment.smoke or not is_on() or len(measured) < FEWEST_TRIALS or not trials[0].measured:
         return
@@ -127,10 +131,11 @@ def save_history(experiment: Experiment, subject: Subject, trials: Sequence[Tria
         trials=tuple(_past_trial(trial, trials[0], experiment.metrics) for trial in measured[1:]),
     )
     number = hashlib.sha256(search.folder.encode()).hexdigest()[:16]
-    write_whole(_folder() / f"{number}.json", json.dumps(to_plain(search)))
-    files = sorted(_folder().glob("*.json"), key=lambda path: path.stat().st_mtime)
-    for path in files[:-MOST_KEPT]:
-        path.unlink(missing_ok=True)
+    with suppress(OSError):
+        write_whole(_folder() / f"{number}.json", json.dumps(to_plain(search)))
+        files = sorted(_folder().glob("*.json"), key=lambda path: path.stat().st_mtime)
+        for path in files[:-MOST_KEPT]:
+            path.unlink(missing_ok=True)
 
 
 def load_history(experiment: Experiment, subject: Subject) -> list[PastSearch]:
