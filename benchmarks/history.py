@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-from search import Conditions, Table, ours, read_table, replay, scaled, summary
+from search import Conditions, Ours, Table, read_table, replay, scaled, summary
 
 from tunefront.search.sampling.history.observations import (
     SEARCH_CHOICE,
@@ -97,7 +97,7 @@ def main() -> None:
             for own in parts[:REPLAYED]:
                 others = [other for other in parts if other is not own][:MOST_USED]
                 for seed in range(options.seeds):
-                    ask = ours(own, seed, history_of(others, kind, seed))
+                    ask = Ours(own, seed, history_of(others, kind, seed))
                     runs.append(replay(own, ask, TRIALS, Conditions(), seed))
             record = found[kind][name] = summary(runs)
             shares = "  ".join(f"@{at} {value:.3f}" for at, value in record["hv"].items())

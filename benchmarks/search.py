@@ -2,12 +2,17 @@
 
     python benchmarks/search.py --tables DIR [--samplers NAME ...] [--seeds N] [--json OUT]
                                 [--outstanding 4] [--noise 0.05] [--failing 0.2]
+                                [--least-gain 0.003]
 
 DIR holds a CSV a table and tables.json, which names each table's choices with their values and its
 objectives with their direction ("min" or "max"). The score after n trials is the hypervolume of
 what was tried over that of the whole table; wide-ranging figures count as logarithms, the
 exhaustive front's range as 0 to 1, the reference is 1.1. Optuna's samplers don't know the list of
 rows: what they propose is taken as the nearest row that was not tried ("no repeats").
+
+Of our sampler, it prints also how often a row's figures lie within the 90 % interval expected of
+them, and, with --least-gain, after how many trials that budget would end the search and at what
+share.
 """
 
 import argparse
@@ -28,6 +33,8 @@ import optuna
 from tunefront.evaluators import Measurement
 from tunefront.search.experiment.objective import Objective
 from tunefront.search.front.pareto import hypervolume, nondominated
+from tunefront.search.run.stopping import PATIENCE
+from tunefront.search.sampling.base import Proposal
 from tunefront.search.sampling.ehvi import EhviSampler
 from tunefront.search.sampling.history.observations import (
     NOTHING_EARLIER,
@@ -164,24 +171,60 @@ Ask = Callable[[History], int]
 """From what is known to the next row."""
 
 
-def ours(table: Table, seed: int, earlier: EarlierSearches = NOTHING_EARLIER) -> Ask:
-    """Our sampler; the first row is drawn at random, as a baseline would be."""
-    sampler = EhviSampler(table.choices, table.rows, table.objectives, (), seed, earlier)
-    row_of = {row: place for place, row in enumerate(table.rows)}
-    first = int(np.random.default_rng(seed).integers(len(table.rows)))
-    trials: list[Trial] = []
+class Ours:
+    """Our sampler over the rows of a table; the first row is random, as a baseline would be.
 
-    def ask(history: History) -> int:
+    Attributes:
+        proposals: The proposals, by the place of their trial.
+    """
+
+    def __init__(self, table: Table, seed: int, earlier: EarlierSearches = NOTHING_EARLIER) -> None:
+        self.proposals: dict[int, Proposal] = {}
+        self._table = table
+        self._sampler = EhviSampler(table.choices, table.rows, table.objectives, (), seed, earlier)
+        self._row_of = {row: place for place, row in enumerate(table.rows)}
+        self._first = int(np.random.default_rng(seed).integers(len(table.rows)))
+        self._trials: list[Trial] = []
+
+    def __call__(self, history: History) -> int:
+        """Return the next row."""
         if not history.asked:
-            return first
+            return self._first
         for number, row in enumerate(history.asked):
-            if number == len(trials) or trials[number].status == "running":
-                trials[number : number + 1] = [_trial(table, number, row, history)]
-        proposed = sampler.propose(trials)
+            if number == len(self._trials) or self._trials[number].status == "running":
+                self._trials[number : number + 1] = [_trial(self._table, number, row, history)]
+        proposed = self._sampler.propose(self._trials)
         assert proposed is not None
-        return row_of[proposed.configuration]
+        self.proposals[len(history.asked)] = proposed
+        return self._row_of[proposed.configuration]
 
-    return ask
+    def within(self, trials: int) -> tuple[int, int]:
+        """Return how many of the figures expected of the first trials lie in their 90 % interval.
+
+        Returns:
+            The number within, and the number of all.
+        """
+        inside = [
+            low <= figure <= high
+            for place, proposal in self.proposals.items()
+            if place < trials
+            for (low, high), figure in zip(
+                proposal.expected.values(),
+                self._table.figures[self._row_of[proposal.configuration]],
+                strict=False,
+            )
+        ]
+        return sum(inside), len(inside)
+
+    def end(self, least_gain: float, trials: int) -> int:
+        """Return the number of trials after which `budget.least_gain` ends the search."""
+        small = 0
+        for place, proposal in self.proposals.items():
+            gain = proposal.expected_gain
+            small = small + 1 if gain is not None and gain < least_gain else 0
+            if small == PATIENCE and place < trials:
+                return place
+        return trials
 
 
 def _trial(table: Table, number: int, row: int, history: History) -> Trial:
@@ -332,6 +375,40 @@ def _first(curve: Sequence[float], share: float) -> int:
     return next((n + 1 for n, value in enumerate(curve) if value >= share), len(curve) + 1)
 
 
+def judged(
+    own: Sequence[Ours], curves: Sequence[Sequence[float]], least_gain: float | None
+) -> dict[str, float]:
+    """Return what our sampler expected against what was found, over seeds.
+
+    Returns:
+        The share of figures within their 90 % interval; with `least_gain`, the mean number of
+        trials after which the search ends, and the mean and smallest share of hypervolume then.
+    """
+    counts = np.array([one.within(len(curve)) for one, curve in zip(own, curves, strict=True)])
+    inside, expected = counts.sum(axis=0)
+    found = {"within_interval": float(inside / max(expected, 1))}
+    if least_gain is not None:
+        ends = [one.end(least_gain, len(curve)) for one, curve in zip(own, curves, strict=True)]
+        at_end = [curve[end - 1] for curve, end in zip(curves, ends, strict=True)]
+        found |= {
+            "ends_after": float(np.mean(ends)),
+            "share_at_end": float(np.mean(at_end)),
+            "least_share_at_end": float(np.min(at_end)),
+        }
+    return found
+
+
+def judgement_text(record: Mapping[str, float], least_gain: float | None) -> str:
+    """Return the line that is printed of `judged`."""
+    text = f"within the 90 % interval: {record['within_interval']:.0%}"
+    if least_gain is None:
+        return text
+    return (
+        f"{text}; least_gain {least_gain} ends after {record['ends_after']:.0f} trials"
+        f" at {record['share_at_end']:.3f} (least {record['least_share_at_end']:.3f})"
+    )
+
+
 def main() -> None:
     """Replay and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -342,6 +419,7 @@ def main() -> None:
     parser.add_argument("--outstanding", type=int, default=1, help="asks at a time")
     parser.add_argument("--noise", type=float, default=0.0, help="relative, of what is told")
     parser.add_argument("--failing", type=float, default=0.0, help="share of the rows that fail")
+    parser.add_argument("--least-gain", type=float, help="budget.least_gain to judge")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     conditions = Conditions(
@@ -356,13 +434,14 @@ def main() -> None:
         print(f"{name}: {len(table.rows)} rows", flush=True)
         found[name] = {}
         for sampler in options.samplers:
-            runs = []
+            runs, own = [], []
             for seed in range(options.seeds):
-                ask = (
-                    ours(table, seed)
-                    if sampler == "tunefront"
-                    else optunas(table, OPTUNA[sampler], seed)
-                )
+                ask: Ask
+                if sampler == "tunefront":
+                    own.append(Ours(table, seed))
+                    ask = own[-1]
+                else:
+                    ask = optunas(table, OPTUNA[sampler], seed)
                 runs.append(replay(table, ask, options.trials, conditions, seed))
             found[name][sampler] = record = summary(runs)
             shares = "  ".join(f"@{at} {value:.3f}" for at, value in record["hv"].items())
@@ -371,6 +450,10 @@ def main() -> None:
                 f"  {1000 * record['ask_cpu_s']:.0f} ms an ask",
                 flush=True,
             )
+            if own:
+                curves = [shares for shares, _ in runs]
+                record |= judged(own, curves, options.least_gain)
+                print(f"    {judgement_text(record, options.least_gain)}", flush=True)
     if options.json:
         options.json.write_text(json.dumps({"tables": found}, indent=1))
 
