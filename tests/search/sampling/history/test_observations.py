@@ -15,7 +15,12 @@ from tunefront.search.sampling.history.observations import (
     EarlierTrial,
     earlier_searches,
 )
-from tunefront.search.sampling.history.records import PastSearch, PastTrial, Subject
+from tunefront.search.sampling.history.records import (
+    FEWEST_TRIALS,
+    PastSearch,
+    PastTrial,
+    Subject,
+)
 from tunefront.spaces import Catalog, Choice, Configuration, Value
 
 SUBJECT = Subject(task="text-embedding", module="Encoder", parameters=1, machine="m")
@@ -133,22 +138,30 @@ def test_values_of_earlier_trials_are_in_their_places() -> None:
 
 
 def test_only_what_is_fixed_alike_is_comparable(load: Callable[..., Experiment]) -> None:
-    experiment = load("space.threads=[1, 2]")
+    experiment = load("space.threads=[1, 2, 3, 4]")
     complete = experiment.space.catalog.complete(experiment.baseline)
-    own = {**complete, "threads": 2}
-    past = PastSearch(
-        name="other",
-        folder="/other",
-        subject=SUBJECT,
-        baseline={**complete, "declared": 1},
-        trials=(
-            PastTrial(values={**own, "declared": 1}, multiples={"throughput": 2}, differences={}),
-            PastTrial(values={**own, "declared": 2}, multiples={}, differences={}),
-            PastTrial(values={**own, "device": "cuda"}, multiples={}, differences={}),
-        ),
-    )
-    found = earlier_searches([past], SUBJECT, experiment.space, experiment.baseline)
-    (trial,) = found.trials
-    assert trial.configuration["threads"] == 2
-    assert trial.multiples == {"throughput": 2}
-    assert found.distances == (0.1,)
+
+    def past_trial(threads: int, **values: Value) -> PastTrial:
+        return PastTrial(
+            values={**complete, "declared": 1, "threads": threads, **values},
+            multiples={"throughput": threads},
+            differences={},
+        )
+
+    def found(*trials: PastTrial) -> EarlierSearches:
+        past = PastSearch(
+            name="other",
+            folder="/other",
+            subject=SUBJECT,
+            baseline={**complete, "declared": 1},
+            trials=trials,
+        )
+        return earlier_searches([past], SUBJECT, experiment.space, experiment.baseline)
+
+    alike = [past_trial(threads) for threads in range(1, 1 + FEWEST_TRIALS)]
+    others = [past_trial(2, declared=2), past_trial(3, device="cuda")]
+    used = found(*alike, *others)
+    assert [t.configuration["threads"] for t in used.trials] == [1, 2, 3, 4]
+    assert [t.multiples for t in used.trials] == [t.multiples for t in alike]
+    assert used.distances == (0.1,)
+    assert found(*alike[1:], *others).trials == ()

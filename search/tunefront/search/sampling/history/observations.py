@@ -15,7 +15,13 @@ import numpy as np
 from tunefront.evaluators import Measurement
 from tunefront.evaluators.statistics.arrays import Floats
 from tunefront.search.experiment.objective import Limit, Objective
-from tunefront.search.sampling.history.records import MOST_TRIALS, PastSearch, PastTrial, Subject
+from tunefront.search.sampling.history.records import (
+    FEWEST_TRIALS,
+    MOST_TRIALS,
+    PastSearch,
+    PastTrial,
+    Subject,
+)
 from tunefront.search.study.trial import Trial
 from tunefront.spaces import Choice, Configuration, SearchSpace
 
@@ -130,7 +136,8 @@ def earlier_searches(
     """Return the trials of earlier searches that are configurations of a space.
 
     What a space leaves open is taken from the trial; in everything else the trial must be like this
-    search's baseline, or like its own if this catalogue does not have the choice.
+    search's baseline, or like its own if this catalogue does not have the choice. A search with
+    fewer than `FEWEST_TRIALS` such trials is left out.
 
     Args:
         history: The earlier searches.
@@ -152,7 +159,9 @@ def earlier_searches(
             differences=trial.differences,
         )
         for number, search in enumerate(history)
-        for trial in _some([t for t in search.trials if _fits(t, search, open_choices, fixed)])
+        if len(fits := [t for t in search.trials if _fits(t, search, open_choices, fixed)])
+        >= FEWEST_TRIALS
+        for trial in _some(fits)
     ]
     return EarlierSearches(
         distances=tuple(subject.distance(search.subject) for search in history),

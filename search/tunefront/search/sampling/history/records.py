@@ -32,7 +32,7 @@ MOST_USED = 3
 MOST_TRIALS = 40
 """Trials of each search that are learnt from, evenly spaced; fitting costs the cube of all."""
 FEWEST_TRIALS = 4
-"""Searches with fewer measured trials are not kept."""
+"""Searches with fewer measured trials are neither kept nor learnt from."""
 SAME_MODEL = 0.1
 """Distance between two searches of the same model, of the 1 between two values of a choice."""
 OTHER_MODEL = 0.05
