@@ -4,7 +4,7 @@ Imports and works where Ray, Optuna and MLflow are absent; torch is imported whe
 """
 
 from tunefront.evaluators.benchmark.interleaved import InterleavedRun, take_turns
-from tunefront.evaluators.benchmark.outcome import InterimRule, plain_interim, speed_against
+from tunefront.evaluators.benchmark.outcome import NO_EARLY_STOP, InterimRule, speed_against
 from tunefront.evaluators.benchmark.target import Target, TargetResult
 from tunefront.evaluators.evaluation.built import CandidateRecord
 from tunefront.evaluators.evaluation.evaluation import Evaluation, InterimResult
@@ -61,6 +61,7 @@ from .measures.gpu import Gpus
 
 __all__ = [
     "BUILTIN_MEASURES",
+    "NO_EARLY_STOP",
     "Architecture",
     "CandidateRecord",
     "Direction",
@@ -113,7 +114,6 @@ __all__ = [
     "metrics_left_out",
     "paired_change",
     "pipeline_of",
-    "plain_interim",
     "prepared_folder",
     "profile_candidate",
     "quality_metrics",

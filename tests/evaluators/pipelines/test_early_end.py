@@ -1,6 +1,7 @@
 """Judging and measuring that end early: what it saves, and whom it serves."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tunefront.evaluators import (
     Evaluation,
     EvaluationSettings,
     InterimResult,
+    InterimRule,
     Isolation,
     Timing,
     WorkloadSpec,
@@ -70,7 +72,7 @@ def judged_with(
 ) -> Evaluation:
     """The evaluation up to its quality; nothing is measured."""
 
-    def unmeasured(pipeline: object, run: object, own: object, quality: Path, rule: object) -> Any:
+    def unmeasured(pipeline: object, run: object, own: object, rule: object, quality: Path) -> Any:
         return inference._with_quality(Evaluation(status="ok"), quality)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -175,27 +177,102 @@ def test_what_was_judged_whole_serves_every_limit(
     assert served.facts["evaluated_items"] == 320
 
 
+@pytest.fixture(autouse=True)
+def undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No turn counts as disturbed, however busy the machine is."""
+    monkeypatch.setattr(
+        Timing, "clean", property(lambda timing: np.ones(len(timing.blocks), dtype=bool))
+    )
+
+
+def patient(settings: EvaluationSettings) -> EvaluationSettings:
+    """Nine turns end it on any machine: its interval is narrow enough, its time is never up."""
+    protocol = replace(QUICK, seconds=30.0, turns=9, precision=100.0, reference=True)
+    return replace(settings, protocol=protocol)
+
+
+class Rule(InterimRule):
+    """Stops where a function returns True of what was found; `seen` has all that was found."""
+
+    def __init__(self, stops: Callable[[Evaluation], bool], speed_first: bool = False) -> None:
+        self.seen: list[Evaluation] = []
+        self.speed_first = speed_first
+        self._stops = stops
+
+    def interim_result(self, found: Evaluation) -> InterimResult:
+        self.seen.append(found)
+        stopped = self._stops(found)
+        reason = "too slow" if stopped else ""
+        return InterimResult(speed=speed_against(found), reason=reason, stopped=stopped)
+
+
+def test_of_a_trial_that_is_too_slow_a_part_of_the_items_is_evaluated(
+    long_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
+) -> None:
+    settings = patient(replace(long_setting, store=str(tmp_path / "store")))
+    evaluate(settings, builtin_catalog().complete(TORCH), isolation, tmp_path / "log")
+    rule, stages = Rule(lambda found: True, speed_first=True), list[str]()
+    found = evaluate(
+        settings, PRUNED, isolation, tmp_path / "log", stages.append, interim_rule=rule
+    )
+    assert found.status == "ok", (found.message, found.log)
+    assert stages == ["prepare", "build", "measure", "quality"]
+    before, after = rule.seen
+    assert "perplexity" not in before.measurements
+    assert found.measurements["perplexity"] == after.measurements["perplexity"]
+    assert found.facts["evaluated_items"] == 40
+    assert found.interim is not None and found.interim.stopped
+    assert found.warnings == ("too slow",)
+    assert len(found.blocks) == INTERIM_TURNS
+    again = evaluate(settings, PRUNED, isolation, tmp_path / "log")
+    assert again.facts["evaluated_items"] == 320
+
+
+def test_a_part_that_is_better_than_expected_lets_the_trial_run_to_its_end(
+    long_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
+) -> None:
+    settings = patient(replace(long_setting, store=str(tmp_path / "store")))
+    evaluate(settings, builtin_catalog().complete(TORCH), isolation, tmp_path / "log")
+    rule = Rule(lambda found: "perplexity" not in found.measurements, speed_first=True)
+    stages = list[str]()
+    found = evaluate(
+        settings, PRUNED, isolation, tmp_path / "log", stages.append, interim_rule=rule
+    )
+    assert stages == ["prepare", "build", "measure", "quality", "quality", "measure"]
+    assert found.facts["evaluated_items"] == 320
+    assert found.interim is not None and not found.interim.stopped
+    assert len(found.blocks) == 9
+    assert found.seconds["total"] >= found.seconds["quality"] + found.seconds["measure"]
+
+
+def test_speed_comes_first_only_while_quality_is_not_known(
+    long_setting: EvaluationSettings, isolation: Isolation, tmp_path: Path
+) -> None:
+    rule, stages = Rule(lambda found: False, speed_first=True), list[str]()
+    own = builtin_catalog().complete({**TORCH, "batch_size": 2})
+    settings = patient(long_setting)
+    found = evaluate(settings, own, isolation, tmp_path / "log", stages.append, interim_rule=rule)
+    assert stages == ["prepare", "build", "quality", "measure"]
+    assert found.facts["evaluated_items"] == 320
+    stages.clear()
+    other = replace(settings, store=str(tmp_path / "store"))
+    found = evaluate(other, own, isolation, tmp_path / "log", stages.append, interim_rule=rule)
+    assert stages == ["prepare", "build", "measure", "quality"]
+    assert found.facts["evaluated_items"] == 320
+    assert len(found.blocks) == 9
+
+
 def test_measuring_ends_where_the_first_look_says_so(
     long_setting: EvaluationSettings,
     isolation: Isolation,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Figures and items are those of a whole trial, its spread that of few turns."""
-    monkeypatch.setattr(
-        Timing, "clean", property(lambda timing: np.ones(len(timing.blocks), dtype=bool))
-    )
-    # Nine turns end it on any machine: its interval is narrow enough, its time is never up.
-    protocol = replace(QUICK, seconds=30.0, turns=9, precision=100.0, reference=True)
-    patient = replace(long_setting, protocol=protocol)
+    settings = patient(long_setting)
     own = builtin_catalog().complete({**TORCH, "batch_size": 2})
-    seen: list[Evaluation] = []
-
-    def judge(found: Evaluation) -> InterimResult:
-        seen.append(found)
-        return InterimResult(speed=speed_against(found), reason="too slow", stopped=True)
-
-    found = evaluate(patient, own, isolation, tmp_path / "log", interim_rule=judge)
+    rule = Rule(lambda found: True)
+    seen = rule.seen
+    found = evaluate(settings, own, isolation, tmp_path / "log", interim_rule=rule)
     assert found.status == "ok", (found.message, found.log)
     assert len(seen) == 1
     assert len(found.blocks) == INTERIM_TURNS
@@ -206,7 +283,7 @@ def test_measuring_ends_where_the_first_look_says_so(
     assert found.items == seen[0].items
     assert found.warnings == ("too slow",)
     assert from_plain(Evaluation, json.loads(json.dumps(to_plain(found)))) == found
-    whole = evaluate(patient, own, isolation, tmp_path / "log")
+    whole = evaluate(settings, own, isolation, tmp_path / "log")
     assert len(whole.blocks) == 9
     assert whole.interim is not None
     assert not whole.interim.stopped

@@ -16,7 +16,7 @@ from tunefront.evaluators import (
     WorkloadSpec,
     builtin_catalog,
 )
-from tunefront.evaluators.benchmark.outcome import plain_interim
+from tunefront.evaluators.benchmark.outcome import NO_EARLY_STOP
 from tunefront.evaluators.pipelines import inference
 from tunefront.evaluators.pipelines.inference import ALONE, InferencePipeline
 from tunefront.evaluators.pipelines.memory_estimate import (
@@ -103,7 +103,7 @@ class Runs:
             store=None,
             waited=lambda seconds: None,
         )
-        return InferencePipeline()._measure(run, own, Path(), plain_interim)
+        return InferencePipeline()._measure(run, own, NO_EARLY_STOP, Path())
 
 
 @pytest.fixture

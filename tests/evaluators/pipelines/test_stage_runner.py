@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunefront.evaluators import (
+    NO_EARLY_STOP,
     Evaluation,
     EvaluationSettings,
     InterimResult,
@@ -17,7 +18,6 @@ from tunefront.evaluators import (
     WorkloadDescription,
     WorkloadSpec,
     builtin_catalog,
-    plain_interim,
     quality_metrics,
 )
 from tunefront.evaluators.evaluation.evaluation import WAITING
@@ -87,7 +87,9 @@ class TrainingPipeline(Pipeline):
 
         def decide(interim: Interim) -> Decision:
             curve.append((interim.step, interim.measurements["loss"].value))
-            ended.append(monitor(Evaluation(status="ok", measurements=interim.measurements)))
+            ended.append(
+                monitor.interim_result(Evaluation(status="ok", measurements=interim.measurements))
+            )
             return Decision(stop=ended[-1].stopped, reason=ended[-1].reason)
 
         with run.stage("train"):
@@ -157,7 +159,7 @@ def evaluated(
     settings: EvaluationSettings,
     isolation: Isolation,
     tmp_path: Path,
-    monitor: InterimRule = plain_interim,
+    monitor: InterimRule = NO_EARLY_STOP,
 ) -> tuple[Evaluation, list[str]]:
     """The evaluation, and the stages that began."""
     begun: list[str] = []
@@ -182,11 +184,12 @@ def test_a_pipeline_has_stages_of_its_own_and_a_curve(
 def test_a_trial_that_trains_is_stopped_early(
     settings: EvaluationSettings, isolation: Isolation, tmp_path: Path
 ) -> None:
-    def judge(found: Evaluation) -> InterimResult:
-        poor = found.measurements["loss"].value < 0.4
-        return InterimResult(speed=None, reason="out of reach" if poor else "", stopped=poor)
+    class Reach(InterimRule):
+        def interim_result(self, found: Evaluation) -> InterimResult:
+            poor = found.measurements["loss"].value < 0.4
+            return InterimResult(speed=None, reason="out of reach" if poor else "", stopped=poor)
 
-    found, _ = evaluated(TrainingPipeline(), settings, isolation, tmp_path, judge)
+    found, _ = evaluated(TrainingPipeline(), settings, isolation, tmp_path, Reach())
     assert found.facts["steps"] == 3
     assert found.interim == InterimResult(speed=None, reason="out of reach", stopped=True)
 

@@ -105,7 +105,9 @@ class LineFitting(Pipeline):
 
         def decide(interim: Interim) -> Decision:
             curve.append((interim.step, interim.measurements[LOSS.name].value))
-            seen.append(monitor(Evaluation(status="ok", measurements=interim.measurements)))
+            seen.append(
+                monitor.interim_result(Evaluation(status="ok", measurements=interim.measurements))
+            )
             return Decision(stop=seen[-1].stopped, reason=seen[-1].reason)
 
         with run.stage("train", self.resources(configuration)):

@@ -1,5 +1,6 @@
 """An interleaved run as an evaluation: measurements, ratio to the baseline, warnings."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -40,8 +41,32 @@ MOST_CLOCK_CHANGE = 0.05
 """Relative difference of the two sides' GPU clocks above which a warning is recorded."""
 MOST_CORRELATION = 0.5
 """Correlation of consecutive turns above which a warning is recorded."""
-InterimRule = Callable[[Evaluation], InterimResult]
-"""An early-stop rule: the decision on the evaluation of the first turns."""
+
+
+class InterimRule(ABC):
+    """An early-stop rule."""
+
+    speed_first: bool = False
+    """Whether speed is measured before quality is evaluated, since that takes longer."""
+
+    @abstractmethod
+    def interim_result(self, found: Evaluation) -> InterimResult:
+        """Return the decision on the evaluation of the first turns.
+
+        Args:
+            found: The evaluation; without quality if that is not known yet.
+        """
+
+
+class NoEarlyStop(InterimRule):
+    """An early-stop rule that never ends a trial."""
+
+    def interim_result(self, found: Evaluation) -> InterimResult:
+        """Return a decision to continue."""
+        return InterimResult(speed=speed_against(found))
+
+
+NO_EARLY_STOP = NoEarlyStop()
 
 
 def measured(protocol: Protocol, run: InterleavedRun) -> Evaluation:
@@ -88,11 +113,6 @@ def speed_against(evaluation: Evaluation) -> Measurement | None:
         if metric.name == plain
     )
     return evaluation.relative or (evaluation.measurements[rate.name] if rate else None)
-
-
-def plain_interim(evaluation: Evaluation) -> InterimResult:
-    """Return an interim result that never stops the trial."""
-    return InterimResult(speed=speed_against(evaluation))
 
 
 def relative_throughputs(own: TargetResult, baseline: TargetResult) -> dict[str, Measurement]:
@@ -232,7 +252,7 @@ class InterimMonitor:
 
     def ends(self, run: InterleavedRun) -> bool:
         """Return whether to stop early, given the interim run."""
-        self._seen = self._interim_rule(self._found(run))
+        self._seen = self._interim_rule.interim_result(self._found(run))
         return self._seen.stopped
 
     def with_interim(self, found: Evaluation) -> Evaluation:

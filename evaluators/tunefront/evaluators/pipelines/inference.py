@@ -5,6 +5,9 @@
     quality          once per candidate                         key: the candidate's
     execution stage  batch size, threads, replicas: speed and memory, measured every time
 
+Speed is measured before quality where evaluating quality takes longer: of a candidate that is too
+slow for the front, only a part of the items is then evaluated.
+
 Every task runs in a fresh process (isolation/process.py); products of stages are kept in the store
 (store/store.py).
 """
@@ -98,11 +101,29 @@ class InferencePipeline(Pipeline):
             requests = products.requests(cores)
         with run.stage("build", _building(settings, _gpus_to_build(configuration))) as cores:
             candidate = products.candidate(cores)
-        with run.stage("quality", _building(settings, _gpus_to_run(run, configuration))) as cores:
-            quality = products.quality(candidate, products.reference(cores), cores)
         own = Target(configuration=configuration, candidate=candidate, requests=requests)
+        if monitor.speed_first and not products.has_quality():
+            found = self._speed_first(run, own, products, monitor)
+            if found is not None:
+                return found
+        quality = _quality(run, own, products)
         with run.stage("measure"):
-            return self._measure(run, own, quality, monitor)
+            return self._measure(run, own, monitor, quality)
+
+    def _speed_first(
+        self, run: StageRunner, own: Target, products: Products, monitor: InterimRule
+    ) -> Evaluation | None:
+        """Measure, then evaluate quality: of a part of the items if the trial was stopped.
+
+        Returns:
+            The evaluation; None if the part is so good that the trial could reach the front: both
+            are to be done again as a whole.
+        """
+        with run.stage("measure"):
+            measured = self._measure(run, own, monitor)
+        stopped = measured.interim is not None and measured.interim.stopped
+        found = _with_quality(measured, _quality(run, own, products, stopped))
+        return None if stopped and not monitor.interim_result(found).stopped else found
 
     def confirm(
         self, run: StageRunner, group: Sequence[Configuration], wanted: RoundSettings
@@ -135,16 +156,23 @@ class InferencePipeline(Pipeline):
             run.run(Products(run, configuration).export_task(folder, cores))
 
     def _measure(
-        self, run: StageRunner, own: Target, quality: Path, monitor: InterimRule
+        self, run: StageRunner, own: Target, monitor: InterimRule, quality: Path | None = None
     ) -> Evaluation:
-        """Measure together with the baseline; alone if a GPU's memory did not hold both."""
+        """Measure together with the baseline; alone if a GPU's memory did not hold both.
+
+        Args:
+            run: Runs the stage.
+            own: The candidate.
+            monitor: Decides on the interim result.
+            quality: Folder of the candidate's quality; None if it is not known yet.
+        """
         beside = _baseline_target(run, own)
         try:
-            found = self._measure_beside(run, own, beside, quality, monitor)
+            found = self._measure_beside(run, own, beside, monitor, quality)
         except EvaluationError as error:
             if not beside or not own.resources.gpus or error.cause != "oom":
                 raise
-            found = self._measure_beside(run, own, [], quality, monitor)
+            found = self._measure_beside(run, own, [], monitor, quality)
             found = replace(found, warnings=(*found.warnings, ALONE))
         memory = found.measurements.get(GPU_MEMORY.name)
         if own.resources.gpus and memory is not None:
@@ -156,13 +184,14 @@ class InferencePipeline(Pipeline):
         run: StageRunner,
         own: Target,
         beside: Sequence[Target],
-        quality: Path,
         monitor: InterimRule,
+        quality: Path | None,
     ) -> Evaluation:
         protocol = run.settings.protocol
 
         def found(interleaved: InterleavedRun) -> Evaluation:
-            return _with_quality(measured(protocol, interleaved), quality)
+            own = measured(protocol, interleaved)
+            return own if quality is None else _with_quality(own, quality)
 
         def suffice(timings: Sequence[Timing], elapsed_s: float) -> bool:
             baseline = timings[1] if len(timings) > 1 else None
@@ -198,6 +227,20 @@ def _gpus_to_run(run: StageRunner, configuration: Configuration) -> int:
     own = resources_of(configuration).gpus // configuration.integer("replicas")
     baseline = run.settings.baseline
     return max(own, int(baseline.get("device") == "cuda"))
+
+
+def _quality(run: StageRunner, own: Target, products: Products, stopped: bool = False) -> Path:
+    """Return the folder of a candidate's quality, evaluated unless stored.
+
+    Args:
+        run: Runs the stage.
+        own: The candidate.
+        products: Its products.
+        stopped: Whether the trial was stopped early, so that a part of the items is enough.
+    """
+    needed = _building(run.settings, _gpus_to_run(run, own.configuration))
+    with run.stage("quality", needed) as cores:
+        return products.quality(own.candidate, products.reference(cores), cores, stopped)
 
 
 def _with_quality(found: Evaluation, quality: Path) -> Evaluation:

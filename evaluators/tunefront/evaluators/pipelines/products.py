@@ -120,9 +120,22 @@ class Products:
 
         return self._run.keep("candidate", self._candidate_key, task)
 
-    def quality(self, candidate: Path, reference: Path, cores: Sequence[int]) -> Path:
-        """Return the folder of the candidate's quality; its evaluation can stop early."""
-        key, stopping = self._quality_key(), self._stopping()
+    def has_quality(self) -> bool:
+        """Return whether the candidate's quality over all items is stored."""
+        return self._run.store.find(self._quality_key()) is not None
+
+    def quality(
+        self, candidate: Path, reference: Path, cores: Sequence[int], stopped: bool = False
+    ) -> Path:
+        """Return the folder of the candidate's quality; its evaluation can stop early.
+
+        Args:
+            candidate: Folder of the candidate.
+            reference: Folder of the reference's quality.
+            cores: The leased cores.
+            stopped: Whether the trial was stopped early, so that a part of the items is enough.
+        """
+        key, stopping = self._quality_key(), self._stopping(stopped)
         if stopping is not None and self._run.store.find(key) is None:
             # A result that stopped early is valid only for its limit and baseline.
             baseline = candidate_key(self._settings, Configuration(self._settings.baseline))
@@ -182,21 +195,21 @@ class Products:
     def _quality_key(self) -> str:
         return quality_key(self._settings, self._configuration)
 
-    def _stopping(self) -> QualityStopping | None:
+    def _stopping(self, stopped: bool) -> QualityStopping | None:
         """Return when to stop the quality evaluation early.
 
-        None without a limit, without a stored quality of the baseline, and for a candidate that is
-        the baseline's.
+        None without a limit (unless the trial was stopped early), without a stored quality of the
+        baseline, and for a candidate that is the baseline's.
         """
         settings = self._settings
-        if settings.quality_limit is None or not settings.baseline:
+        if (settings.quality_limit is None and not stopped) or not settings.baseline:
             return None
         baseline = quality_key(settings, Configuration(settings.baseline))
         path = self._run.store.find(baseline)
         if path is None or baseline == self._quality_key():
             return None
         return QualityStopping(
-            limit=settings.quality_limit,
+            limit=None if stopped else settings.quality_limit,
             keeping_counts=not settings.quality_matters,
             baseline=path,
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from tunefront.evaluators.benchmark.outcome import InterimRule, plain_interim
+from tunefront.evaluators.benchmark.outcome import NO_EARLY_STOP, InterimRule
 from tunefront.evaluators.evaluation.evaluation import Evaluation
 from tunefront.evaluators.evaluation.metrics import measured_metrics
 from tunefront.evaluators.evaluation.settings import EvaluationSettings
@@ -89,7 +89,7 @@ def evaluate(
     isolation: Isolation,
     log: Path,
     on_stage: OnStage = lambda stage: None,
-    interim_rule: InterimRule = plain_interim,
+    interim_rule: InterimRule = NO_EARLY_STOP,
     measures: Sequence[Measure] | None = None,
 ) -> Evaluation:
     """Evaluate a configuration by the workload's pipeline.

@@ -108,7 +108,8 @@ class StageRunner:
             yield
         finally:
             waited = self.seconds[WAITING] - waited
-            self.seconds[name] = time.perf_counter() - start - waited
+            spent_s = time.perf_counter() - start - waited
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent_s
 
     def keep(self, name: str, key: str, task: MakeTask) -> Path:
         """Return the folder of a product: found under its key, or made by a task.

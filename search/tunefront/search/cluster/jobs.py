@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.evaluators import (
+    NO_EARLY_STOP,
     Evaluation,
     EvaluationSettings,
     Isolation,
     catalog_for,
     confirm_round,
     evaluate,
-    plain_interim,
 )
 from tunefront.evaluators.interfaces.polled.capacity import CapacityResult, CapacitySearch
 from tunefront.evaluators.isolation.cores import CoreWait, Lessee
@@ -69,7 +69,7 @@ def run_job(job: Job) -> Evaluation:
             isolation,
             log_file(job.folder, job.number),
             on_stage=lambda stage: note_stage(job.folder, job.number, stage),
-            interim_rule=thresholds.interim_result if thresholds is not None else plain_interim,
+            interim_rule=thresholds or NO_EARLY_STOP,
         )
 
 

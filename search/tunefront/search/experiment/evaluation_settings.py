@@ -106,14 +106,22 @@ def _common_batch(experiment: Experiment) -> int:
 def _quality_limit(experiment: Experiment) -> float | None:
     """Return the limit of the quality drop in percent, which can end quality evaluation early.
 
-    None if there is none, if early stopping is off, and if another metric than the primary one
-    decides: the others are not known of a candidate that was evaluated on a part of the items.
+    None if there is none, and if quality evaluation cannot end early.
     """
-    others = _deciding_quality(experiment) - {experiment.primary.name, QUALITY_DROP.name}
-    if others or not experiment.early_stop:
+    if not quality_can_end_early(experiment):
         return None
     bounds = (one.bound for one in experiment.limits if one.metric == QUALITY_DROP.name)
     return next(bounds, None)
+
+
+def quality_can_end_early(experiment: Experiment) -> bool:
+    """Return whether a part of the items can be enough.
+
+    Not if early stopping is off, or if another metric than the primary one decides: the others are
+    not known of a candidate that was evaluated on a part of the items.
+    """
+    others = _deciding_quality(experiment) - {experiment.primary.name, QUALITY_DROP.name}
+    return experiment.early_stop and not others
 
 
 def _deciding_quality(experiment: Experiment) -> set[str]:

@@ -206,6 +206,57 @@ def test_a_reference_is_never_stopped(
         assert thresholds.interim_result(seen(2.0, 600.0)).stopped is stopped
 
 
+def test_quality_that_is_not_known_yet_is_taken_as_the_best_of_all_trials(
+    load: Callable[..., Experiment], looked: TrialOf, seen: EvaluationOf
+) -> None:
+    """Of ten trials the slowest has the best quality; the one with number 9 is best otherwise."""
+    experiment = load("objectives={throughput: maximize, perplexity: minimize}", "limits={}")
+
+    def trial(number: int) -> Trial:
+        one = looked(number, 1.0 + number, 1.0 + number)
+        better = replace(one.measurements["perplexity"], value=10.0 + number)
+        return replace(one, measurements={**one.measurements, "perplexity": better})
+
+    trials = [trial(number) for number in range(10)]
+    thresholds = thresholds_for(experiment, trials, 11)
+    assert thresholds is not None
+    whole = seen(0.5)
+    unknown = replace(
+        whole,
+        measurements={n: m for n, m in whole.measurements.items() if n != "perplexity"},
+        items=((), ()),
+    )
+    found = thresholds.interim_result(unknown)
+    assert found.reason == "interim result: 000 t1 is better in every objective"
+    faster = replace(unknown, relative=times(1.5))
+    assert not thresholds.interim_result(faster).stopped
+    without_speed = replace(unknown, measurements={}, relative=None)
+    assert not thresholds.interim_result(without_speed).stopped
+
+
+def test_speed_comes_first_where_quality_takes_longer(
+    load: Callable[..., Experiment], trusted: list[Trial]
+) -> None:
+    def taking(quality: float, measure: float, *reused: str) -> list[Trial]:
+        seconds = {"quality": quality, "measure": measure, "total": quality + measure}
+        return [
+            replace(t, evaluation=replace(t.evaluation, seconds=seconds, reused=reused))
+            for t in trusted
+            if t.evaluation
+        ]
+
+    def first(trials: list[Trial], *overrides: str) -> bool:
+        thresholds = thresholds_for(load(*overrides), trials, 11)
+        assert thresholds is not None
+        return thresholds.speed_first
+
+    assert first(taking(20.0, 5.0))
+    assert not first(taking(5.0, 20.0))
+    assert not first(taking(20.0, 5.0, "quality"))
+    assert not first(trusted)
+    assert not first(taking(20.0, 5.0), "limits.agreement='>= 0.9'")
+
+
 def test_a_race_travels_as_json(
     trusted: list[Trial], experiment: Experiment, seen: EvaluationOf
 ) -> None:

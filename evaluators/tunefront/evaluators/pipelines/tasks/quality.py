@@ -35,12 +35,13 @@ class QualityStopping:
     """When to stop a quality evaluation early.
 
     Attributes:
-        limit: Largest allowed drop in percent of the baseline's quality.
+        limit: Largest allowed drop in percent of the baseline's quality; None to stop after the
+            first portion of the items.
         keeping_counts: Whether to stop also once the limit is certainly kept.
         baseline: Folder of the baseline's quality.
     """
 
-    limit: float
+    limit: float | None
     keeping_counts: bool
     baseline: Path
 
@@ -82,7 +83,7 @@ def write_candidate_quality(request: QualityRequest) -> None:
         if isinstance(endpoint, TensorEndpoint) and request.outputs.is_dir():
             check_outputs(endpoint, request.outputs)
         predictions = read_predictions(request.reference)
-        enough = None if stopping is None else _limit(workload, stopping).decided
+        enough = None if stopping is None else _enough(workload, stopping)
         result = evaluated_quality(
             request.workload, workload, endpoint, predictions or None, enough
         )
@@ -138,8 +139,10 @@ def of_all_items(found: Quality, baseline: Path, primary: Metric) -> Quality:
     return replace(found, metrics={primary.name: moved(own, base, level, primary)})
 
 
-def _limit(workload: AnyWorkload, stopping: QualityStopping) -> QualityLimit:
-    return QualityLimit(
+def _enough(workload: AnyWorkload, stopping: QualityStopping) -> EnoughItems:
+    if stopping.limit is None:
+        return lambda items, weights: True
+    limit = QualityLimit(
         base=read_items(stopping.baseline),
         scale=workload.primary.scale,
         direction=workload.primary.direction,
@@ -147,3 +150,4 @@ def _limit(workload: AnyWorkload, stopping: QualityStopping) -> QualityLimit:
         keeping_counts=stopping.keeping_counts,
         interim_tests=len(LOOKS),
     )
+    return limit.decided

@@ -5,15 +5,19 @@ A trial whose interim result shows that it cannot reach them is stopped.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from tunefront.evaluators import (
     Evaluation,
     InterimResult,
+    InterimRule,
     Measurement,
     Metric,
     speed_against,
 )
+from tunefront.search.experiment.evaluation_settings import quality_can_end_early
 from tunefront.search.experiment.experiment import Experiment
 from tunefront.search.experiment.objective import Limit, Objective
 from tunefront.search.study.derived_metrics import derive_measurements
@@ -30,7 +34,7 @@ CONTROL_EVERY = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoppingThresholds:
+class StoppingThresholds(InterimRule):
     """Early-stopping thresholds of one trial.
 
     Attributes:
@@ -43,6 +47,8 @@ class StoppingThresholds:
         price_per_hour: Price of the machine; None if not given.
         margin: Margin for the interim error, as a difference of logarithms.
         control: Whether this is a control trial or a reference, which are never stopped.
+        best_quality: The best value of each quality objective in any trial.
+        speed_first: Whether speed is measured before quality is evaluated; see `InterimRule`.
     """
 
     objectives: Sequence[Objective]
@@ -54,9 +60,14 @@ class StoppingThresholds:
     price_per_hour: float | None
     margin: float
     control: bool
+    best_quality: Mapping[str, float] = field(default_factory=dict)
+    speed_first: bool = False
 
     def interim_result(self, found: Evaluation) -> InterimResult:
-        """Return the interim result of an evaluation after its first turns."""
+        """Return the interim result of an evaluation after its first turns.
+
+        Quality that is not known yet is taken as the best that any trial has.
+        """
         why = self._unreachable(found)
         return InterimResult(
             speed=speed_against(found), reason=why, stopped=bool(why) and not self.control
@@ -71,14 +82,17 @@ class StoppingThresholds:
             measurement = measurements.get(limit.metric)
             if measurement is not None and not limit.kept(self._best(measurement, limit)):
                 return f"interim result: {limit} is out of reach"
-        if any(objective.metric not in measurements for objective in self.objectives):
+        unknown = [o for o in self.objectives if o.metric not in measurements]
+        if any(objective.kind != "quality" for objective in unknown):
             return ""
         best = {
             o.metric: self._best(measurements[o.metric], o)
             if o.timed
             else measurements[o.metric].value
             for o in self.objectives
+            if o not in unknown
         }
+        best |= {o.metric: self.best_quality[o.metric] for o in unknown}
         for name, other in self.front.items():
             gaps = [o.sign * (best[o.metric] - other[o.metric]) for o in self.objectives]
             if min(gaps) >= 0 and max(gaps) > 0:
@@ -125,6 +139,8 @@ def thresholds_for(
         price_per_hour=experiment.price_per_hour,
         margin=max(DEVIATIONS * reliability.deviation, math.log1p(LEAST_MARGIN)),
         control=number % CONTROL_EVERY == 0 or _is_reference(experiment, trials, number),
+        best_quality=_best_quality(trials, experiment.objectives),
+        speed_first=quality_can_end_early(experiment) and _quality_takes_longer(trials),
     )
 
 
@@ -146,6 +162,30 @@ def _least(measurement: Measurement, objective: Objective) -> float:
     if not objective.timed:
         return measurement.value
     return measurement.high if objective.sign > 0 else measurement.low
+
+
+def _best_quality(trials: Sequence[Trial], objectives: Sequence[Objective]) -> dict[str, float]:
+    """Return the best value of each quality objective in any trial."""
+    measured = [trial for trial in trials if trial.measured]
+    return {
+        o.metric: o.sign * min(trial.cost(o) for trial in measured)
+        for o in objectives
+        if o.kind == "quality" and measured
+    }
+
+
+def _quality_takes_longer(trials: Sequence[Trial]) -> bool:
+    """Return whether quality took longer to evaluate than speed to measure, in the median trial."""
+    ratios = [
+        seconds["quality"] / seconds["measure"]
+        for trial in trials
+        if trial.measured
+        and trial.evaluation is not None
+        and "quality" not in trial.evaluation.reused
+        and (seconds := trial.evaluation.seconds).get("measure", 0.0) > 0
+        and "quality" in seconds
+    ]
+    return bool(ratios) and float(np.median(ratios)) > 1
 
 
 def _slim(baseline: Evaluation) -> Evaluation:
