@@ -44,6 +44,14 @@ def test_warm_up_of_an_open_loop_does_not_wait_for_its_times(engine: SimulatedEn
     assert GENERATION.warm_up(engine, requests(2), load, 100.0) == pytest.approx(0.08)
 
 
+def test_warm_up_of_an_open_loop_runs_as_many_requests_as_a_pass_of_its_load_has(
+    engine: SimulatedEngine,
+) -> None:
+    load = Load(rate_per_s=1.0)
+    few, many = (GENERATION.warm_up(engine, requests(n), load, 100.0) for n in (8, 64))
+    assert many == pytest.approx(few)
+
+
 def test_metrics_that_need_an_slo_or_several_tokens_are_named_with_the_key() -> None:
     always = GENERATION.not_measured({"ttft_ms": 1.0}, None)
     assert set(always) == {"capacity"} and "finalists only" in always["capacity"]

@@ -78,12 +78,14 @@ class PolledInterface(
         load: Load,
         limit_s: float,
     ) -> float:
-        """Run passes until they are steady; those of an open loop have `WARM_UP_LOAD`.
+        """Run passes until they are steady.
 
-        A trace can be long: its first requests are run.
+        For an open loop they are the first requests under `WARM_UP_LOAD`: its own passes can be
+        long, and their times are random.
         """
-        steady = WARM_UP_LOAD if load.open_loop else load
-        some = requests[:OPEN_LOOP_REQUESTS] if load.replay else requests
+        steady, some = load, requests
+        if load.open_loop:
+            steady, some = WARM_UP_LOAD, requests[: self.least_requests(WARM_UP_LOAD)]
         return until_steady(lambda: self.run_pass(endpoint, some, steady), limit_s)
 
     def run_block(
