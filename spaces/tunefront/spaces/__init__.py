@@ -6,7 +6,6 @@ Pure Python: no torch, ray, optuna or mlflow.
 from .catalog import (
     EXPERIMENT,
     FP8,
-    KNOWN_GOOD,
     NOT_QUANTIZED,
     PRESETS,
     SHARED,
@@ -50,7 +49,6 @@ from .space import SearchSpace, build_space
 __all__ = [
     "EXPERIMENT",
     "FP8",
-    "KNOWN_GOOD",
     "NOT_QUANTIZED",
     "PRESETS",
     "SHARED",

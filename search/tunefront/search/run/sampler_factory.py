@@ -10,7 +10,6 @@ from tunefront.search.sampling.base import Sampler
 from tunefront.search.sampling.ehvi import EhviSampler
 from tunefront.search.sampling.grid import GridSampler
 from tunefront.search.sampling.history.observations import NOTHING_EARLIER, EarlierSearches
-from tunefront.search.sampling.known_good import known_good
 from tunefront.search.sampling.optuna_samplers import OPTUNA_SAMPLERS, OptunaSampler
 from tunefront.search.sampling.warm_start import WarmSampler
 from tunefront.spaces import Configuration
@@ -43,9 +42,6 @@ def build_sampler(
         front = _front_of_other(experiment, other, runnable)
         for one in front:
             first_tried.setdefault(one, f"on the front of {other.name}")
-    if experiment.sampler == "ehvi":
-        for known in known_good(experiment, runnable):
-            first_tried.setdefault(known, "known to be good on this kind of device")
     return WarmSampler(sampler, first_tried) if first_tried else sampler
 
 

@@ -8,7 +8,7 @@ from .formats import NumberFormatSupport, number_formats, preset_space, supporte
 from .generation import EXTENSION as _GENERATION
 from .numerics import EXTENSION as _NUMERICS
 from .numerics import FP8, NOT_QUANTIZED, TF32
-from .presets import KNOWN_GOOD, PRESETS
+from .presets import PRESETS
 from .pruning import EXTENSION as _PRUNING
 from .runtime import EXTENSION as _RUNTIME
 
@@ -17,7 +17,6 @@ SHARED: tuple[Extension, ...] = (_PRUNING, _RUNTIME, _NUMERICS, _EXECUTION, _GEN
 
 __all__ = [
     "FP8",
-    "KNOWN_GOOD",
     "NOT_QUANTIZED",
     "PRESETS",
     "EXPERIMENT",

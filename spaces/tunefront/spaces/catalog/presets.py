@@ -3,25 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tunefront.spaces.choice import Value
-
 from .numerics import FP8, TF32
-
-KNOWN_GOOD: Mapping[str, tuple[Mapping[str, Value], ...]] = MappingProxyType(
-    {
-        "cpu": (
-            {"runtime": "openvino", "quantization_bits": 8, "quantization_method": "static"},
-            {"runtime": "openvino", "quantization_bits": 16},
-            {"runtime": "onnxruntime", "quantization_bits": 8, "quantization_method": "dynamic"},
-        ),
-        "cuda": (
-            {"device": "cuda", "runtime": "inductor", "precision": "bf16"},
-            {"device": "cuda", "runtime": "torch", "precision": "bf16"},
-            {"device": "cuda", "runtime": "inductor", "precision": "fp16"},
-        ),
-    }
-)
-"""Configurations by device that a search tries early; measurements override this prior."""
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {
