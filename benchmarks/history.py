@@ -51,6 +51,8 @@ def part(table: Table, choice: str, value: Value) -> Table:
         rows=tuple(_without(table.rows[place], choice) for place in rows),
         figures=table.figures[rows],
         costs=scaled(table.figures[rows], table.objectives),
+        failing=table.failing[rows],
+        factors=[table.factors[row] for row in rows],
     )
 
 

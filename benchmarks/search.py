@@ -2,13 +2,18 @@
 
     python benchmarks/search.py --tables DIR [--samplers NAME ...] [--seeds N] [--json OUT]
                                 [--outstanding 4] [--noise 0.05] [--failing 0.2]
-                                [--least-gain 0.003]
+                                [--least-gain 0.003] [--hidden-failures] [--seed-noise]
+                                [--only TABLE ...]
 
 DIR holds a CSV a table and tables.json, which names each table's choices with their values and its
 objectives with their direction ("min" or "max"). The score after n trials is the hypervolume of
 what was tried over that of the whole table; wide-ranging figures count as logarithms, the
 exhaustive front's range as 0 to 1, the reference is 1.1. Optuna's samplers don't know the list of
 rows: what they propose is taken as the nearest row that was not tried ("no repeats").
+
+With --hidden-failures, the rows of NAME_failed.csv belong to the table and fail. With --seed-noise,
+what is told is a row's figures times what one of the measured seeds in NAME_seeds.csv took, as a
+share of their mean: the columns before `seed` select the seeds of a row, the last one is the value.
 
 Of our sampler, it prints also how often a row's figures lie within the 90 % interval expected of
 them, and, with --least-gain, after how many trials that budget would end the search and at what
@@ -73,7 +78,10 @@ class Table:
         rows: Its configurations.
         objectives: Its figures' columns.
         figures: As measured, `(rows, objectives)`.
-        costs: Minimised and scaled so that the front spans 0 to 1, `(rows, objectives)`.
+        costs: Minimised and scaled so that the front spans 0 to 1, `(rows, objectives)`; infinite
+            where a row fails.
+        failing: Whether a row failed when it was measured, `(rows,)`.
+        factors: What seeds took as shares of their mean, for each row; ones without any.
     """
 
     name: str
@@ -82,12 +90,23 @@ class Table:
     objectives: tuple[Objective, ...]
     figures: Floats
     costs: Floats
+    failing: npt.NDArray[np.bool_]
+    factors: Sequence[Sequence[float]]
 
 
-def read_table(folder: Path, name: str, facts: Mapping[str, Any]) -> Table:
-    """One table of the folder."""
-    with (folder / f"{name}.csv").open(newline="") as stream:
-        lines = list(csv.DictReader(stream))
+def read_table(
+    folder: Path,
+    name: str,
+    facts: Mapping[str, Any],
+    hidden_failures: bool = False,
+    seed_noise: bool = False,
+) -> Table:
+    """Return one table of the folder, with its failures and the noise of its seeds if wanted."""
+    measured = _lines(folder / f"{name}.csv")
+    failed = _lines(folder / f"{name}_failed.csv") if hidden_failures else []
+    seeds = _lines(folder / f"{name}_seeds.csv") if seed_noise else []
+    lines = [*measured, *failed]
+    failing = np.arange(len(lines)) >= len(measured)
     choices = tuple(
         _choice(choice, [line[choice] for line in lines]) for choice in facts["choices"]
     )
@@ -95,7 +114,9 @@ def read_table(folder: Path, name: str, facts: Mapping[str, Any]) -> Table:
         Objective(metric=metric, direction="minimize" if way == "min" else "maximize")
         for metric, way in facts["objectives"].items()
     )
-    figures = np.array([[float(line[o.metric]) for o in objectives] for line in lines])
+    figures = np.array([[float(line.get(o.metric, "nan")) for o in objectives] for line in lines])
+    costs = np.full_like(figures, np.inf)
+    costs[~failing] = scaled(figures[~failing], objectives)
     return Table(
         name=name,
         choices=choices,
@@ -104,8 +125,26 @@ def read_table(folder: Path, name: str, facts: Mapping[str, Any]) -> Table:
         ),
         objectives=objectives,
         figures=figures,
-        costs=scaled(figures, objectives),
+        costs=costs,
+        failing=failing,
+        factors=[_factors(line, seeds) for line in lines],
     )
+
+
+def _lines(path: Path) -> list[dict[str, str]]:
+    """Return the lines of a CSV file; none if there is no such file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _factors(line: Mapping[str, str], seeds: Sequence[Mapping[str, str]]) -> list[float]:
+    """Return what the seeds of a row took, as shares of their mean."""
+    own = [list(s.items()) for s in seeds if all(line.get(k, v) == v for k, v in s.items())]
+    values = np.array([float(items[-1][1]) for items in own])
+    values = values[np.isfinite(values)]
+    return (values / values.mean()).tolist() if len(values) else [1.0]
 
 
 def _choice(name: str, column: Sequence[str]) -> Choice:
@@ -207,7 +246,7 @@ class Ours:
         inside = [
             low <= figure <= high
             for place, proposal in self.proposals.items()
-            if place < trials
+            if place < trials and not self._table.failing[self._row_of[proposal.configuration]]
             for (low, high), figure in zip(
                 proposal.expected.values(),
                 self._table.figures[self._row_of[proposal.configuration]],
@@ -314,15 +353,28 @@ def failing_rows(table: Table, share: float, seed: int) -> npt.NDArray[np.bool_]
     return failing
 
 
-def replay(
-    table: Table, ask: Ask, trials: int, conditions: Conditions, seed: int
-) -> tuple[list[float], float]:
-    """The share of the exhaustive hypervolume after each trial that ended, and CPU s an ask.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """A replayed search.
+
+    Attributes:
+        shares: The share of the exhaustive hypervolume after each trial that ended.
+        ask_cpu_s: CPU seconds of an ask.
+        failed: Number of trials that failed.
+    """
+
+    shares: Sequence[float]
+    ask_cpu_s: float
+    failed: int
+
+
+def replay(table: Table, ask: Ask, trials: int, conditions: Conditions, seed: int) -> Replayed:
+    """Replay a search.
 
     What counts are the true figures of what was tried; of what fails, none.
     """
     reference = np.full(len(table.objectives), 1.1)
-    failing = failing_rows(table, conditions.failing, seed)
+    failing = table.failing | failing_rows(table, conditions.failing, seed)
     whole = hypervolume(table.costs[~failing], reference)
     history = History(conditions.noise)
     draw = np.random.default_rng(seed)
@@ -336,18 +388,23 @@ def replay(
         if ended >= 0:
             wobble = np.exp(conditions.noise * draw.standard_normal(len(table.objectives)))
             at = history.asked[ended]
+            wobble *= draw.choice(table.factors[at])
             history.told[ended] = None if failing[at] else table.figures[at] * wobble
     shares = [
         hypervolume(table.costs[[r for r in history.asked[:count] if not failing[r]]], reference)
         / whole
         for count in range(1, min(trials, len(history.asked)) + 1)
     ]
-    return shares, spent / len(history.asked)
+    return Replayed(
+        shares=shares,
+        ask_cpu_s=spent / len(history.asked),
+        failed=sum(bool(failing[row]) for row in history.asked),
+    )
 
 
-def summary(runs: Sequence[tuple[Sequence[float], float]]) -> dict[str, Any]:
+def summary(runs: Sequence[Replayed]) -> dict[str, Any]:
     """Means over seeds."""
-    curves = [shares for shares, _ in runs]
+    curves = [run.shares for run in runs]
     return {
         "hv": {
             str(at): float(np.mean([curve[min(at, len(curve)) - 1] for curve in curves]))
@@ -366,7 +423,8 @@ def summary(runs: Sequence[tuple[Sequence[float], float]]) -> dict[str, Any]:
             f"{share:.0%}".rstrip("%"): float(np.mean([_first(curve, share) for curve in curves]))
             for share in SHARES
         },
-        "ask_cpu_s": float(np.mean([spent for _, spent in runs])),
+        "ask_cpu_s": float(np.mean([run.ask_cpu_s for run in runs])),
+        "failed": float(np.mean([run.failed for run in runs])),
     }
 
 
@@ -420,6 +478,9 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=0.0, help="relative, of what is told")
     parser.add_argument("--failing", type=float, default=0.0, help="share of the rows that fail")
     parser.add_argument("--least-gain", type=float, help="budget.least_gain to judge")
+    parser.add_argument("--hidden-failures", action="store_true", help="with NAME_failed.csv")
+    parser.add_argument("--seed-noise", action="store_true", help="with NAME_seeds.csv")
+    parser.add_argument("--only", nargs="+", help="names of tables; all if missing")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     conditions = Conditions(
@@ -429,8 +490,10 @@ def main() -> None:
     warnings.simplefilter("ignore")
     facts = json.loads((options.tables / "tables.json").read_text())
     found: dict[str, dict[str, Any]] = {}
-    for name in facts:
-        table = read_table(options.tables, name, facts[name])
+    for name in options.only or facts:
+        table = read_table(
+            options.tables, name, facts[name], options.hidden_failures, options.seed_noise
+        )
         print(f"{name}: {len(table.rows)} rows", flush=True)
         found[name] = {}
         for sampler in options.samplers:
@@ -447,11 +510,11 @@ def main() -> None:
             shares = "  ".join(f"@{at} {value:.3f}" for at, value in record["hv"].items())
             print(
                 f"  {sampler:17} {shares}  to 95 %: {record['trials_to']['95']:.0f}"
-                f"  {1000 * record['ask_cpu_s']:.0f} ms an ask",
+                f"  {1000 * record['ask_cpu_s']:.0f} ms an ask  {record['failed']:.0f} failed",
                 flush=True,
             )
             if own:
-                curves = [shares for shares, _ in runs]
+                curves = [run.shares for run in runs]
                 record |= judged(own, curves, options.least_gain)
                 print(f"    {judgement_text(record, options.least_gain)}", flush=True)
     if options.json:
