@@ -158,6 +158,22 @@ def test_a_trace_is_replayed_without_requests_before_and_after(engine: Simulated
     assert block.wall_s == pytest.approx(0.3, abs=2 * STEP_S)
 
 
+@pytest.mark.parametrize("load", [Load(times_s=(0.0, 0.05, 0.2)), Load(rate_per_s=20.0, seed=1)])
+def test_the_load_stands_still_while_cpu_times_are_read(
+    engine: SimulatedEngine, load: Load
+) -> None:
+    """Reading them takes a second: what became due in it is not sent at once afterwards."""
+
+    class SlowWatch(Watch):
+        def start(self) -> None:
+            engine.now += 1.0
+
+    made = requests_of([4, 6, 10])
+    block = timed_block(engine, made, load, 0.0, SlowWatch(), distinct_requests)
+    usual = block_of(engine, made, load)
+    assert block.wall_s == pytest.approx(usual.wall_s, abs=2 * STEP_S)
+
+
 def test_a_short_trace_is_repeated_with_its_mean_gap(engine: SimulatedEngine) -> None:
     load = Load(times_s=(0.0, 0.05, 0.2))
     block = block_of(engine, requests_of([2, 2, 2]), load, 0.5)

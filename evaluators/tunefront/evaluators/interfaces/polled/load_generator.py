@@ -94,6 +94,10 @@ class LoadGenerator(Generic[TimedT]):
             return 0.0 if len(self._running) < self._load.concurrency else float("inf")
         return self._due_s - time.perf_counter()
 
+    def resume(self) -> None:
+        """Continue after a pause of this thread: what became due meanwhile is due now."""
+        self._due_s = max(self._due_s, time.perf_counter())
+
     def submit(self, request: PolledRequest[TimedT]) -> int:
         """Send the request that is due and return its number; call `wait` before."""
         now = time.perf_counter()
