@@ -99,10 +99,7 @@ def test_what_can_not_run_at_all_is_an_error() -> None:
 
 
 def test_constraints_and_failures_are_learnt() -> None:
-    """Until the best is found, few fail and few break the constraint; by chance five in six would.
-
-    Afterwards nothing is expected of any other value, and those that have failed are tried again.
-    """
+    """Of chance's forty proposals a third would fail, and half would break the constraint."""
     rough = np.random.default_rng(5).uniform(0.0, 3.0, size=(9, 5))
     study = optuna.create_study(directions=["maximize"], sampler=FrontSampler(SPACE, seed=3))
     for _ in range(48):
@@ -113,12 +110,12 @@ def test_constraints_and_failures_are_learnt() -> None:
             continue
         trial.set_constraint("memory", threads - 4.0)
         study.tell(trial, threads + float(rough[threads, int(4 * share)]))
-    best = (np.arange(9)[:5, None] + rough[:5]).max()
+    late = study.trials[8:]
+    assert sum(t.params["kind"] == "b" for t in late) <= 8
+    assert sum(t.params["threads"] > 4 for t in late) <= 12
     kept = [t for t in study.trials if t.values and t.constraints["memory"] <= 0]
-    found = next(t.number for t in kept if t.values[0] == pytest.approx(best))
-    assert found < 24
-    wasted = [t for t in study.trials[:found] if t.params["kind"] == "b" or t.params["threads"] > 4]
-    assert len(wasted) <= found / 2
+    best = (np.arange(9)[:5, None] + rough[:5]).max()
+    assert max(t.values[0] for t in kept) == pytest.approx(best)
 
 
 def test_wide_spaces_are_listed_by_steps() -> None:

@@ -14,6 +14,9 @@ from .improvement import Improvement
 
 INTERVAL = 1.645
 """Half-width of a 90 % interval of a normal distribution, in standard deviations."""
+UNLIKELY = 0.2
+"""Probability of success below which the acquisition value decreases with its sixth power: where
+nothing else is expected to add, values that have only failed would be tried again and again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +54,11 @@ class Acquisition:
         """Acquisition value, `(candidates,)`.
 
         It is the expected improvement times `feasibility`, `success` and `pending_penalty`, per
-        expected second. If no improvement is expected anywhere, the product of the predictive
-        deviations replaces the improvement.
+        expected second, and much smaller if `success` is below `UNLIKELY`. If no improvement is
+        expected anywhere, the product of the predictive deviations replaces the improvement.
         """
-        chance: Floats = self.feasibility * self.success * self.pending_penalty
+        likely = np.minimum(1.0, self.success / UNLIKELY) ** 5
+        chance: Floats = self.feasibility * self.success * likely * self.pending_penalty
         gain = self.improvement.gain
         if (gain * chance).max() <= 1e-12:
             gain = self.deviation.prod(axis=1)
