@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-from search import Conditions, Ours, Table, read_table, replay, scaled, summary
+from search import Conditions, Ours, replay, summary
+from tables import Table, read_table, scaled
 
 from tunefront.search.sampling.history.observations import (
     SEARCH_CHOICE,
